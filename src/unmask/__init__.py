@@ -1,0 +1,1 @@
+"""unmask: the whole life of a BERT-family language model."""
