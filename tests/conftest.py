@@ -1,0 +1,17 @@
+"""Fixtures every room shares. Run one file: `.venv/bin/python -m pytest tests/test_packing.py`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets, or a skip that says how to point to it."""
+    folder = Path(os.environ.get("UNMASK_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+    if not (folder / "cola").is_dir():
+        pytest.skip(f"real data not found at {folder}: set UNMASK_DATA_DIR to the folder that holds cola/")
+    return folder
