@@ -15,3 +15,11 @@ def data_dir() -> Path:
     if not (folder / "cola").is_dir():
         pytest.skip(f"real data not found at {folder}: set UNMASK_DATA_DIR to the folder that holds cola/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the pretrained MiniLM, which `make setup` installs."""
+    from unmask import hub
+
+    return hub.resolve("minilm")

@@ -1,0 +1,6 @@
+"""Labelled data: reading it, parting it, and a small set of our own to start with."""
+
+from unmask.data.splits import split_indices
+from unmask.data.tables import Table, read_table
+
+__all__ = ["Table", "read_table", "split_indices"]

@@ -1,0 +1,194 @@
+"""Where each token stands, and attention over it: the only code that knows packed from padded.
+
+Everything else in a model works on the last axis and never meets padding. A layout is made anew for each forward pass.
+
+Axes: T packed tokens (or (B, S) where padded), B sequences, S padded length, N heads, H head dim, K keys.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unmask.models.noise import Noise
+from unmask.models.rows import RowPlan, attention_probabilities
+from unmask.packing import PackedBatch, PaddedBatch, pad
+
+__all__ = ["Layout", "PackedLayout", "PaddedLayout", "layout_of"]
+
+
+def layout_of(batch: PackedBatch | PaddedBatch, *, training: bool) -> Layout:
+    """Make the layout of a batch. Its dropout seeds count in training, and on CPU: CUDA has a fast generator."""
+    seeds = batch.dropout_seeds if training and not batch.input_ids.is_cuda else None
+    return PackedLayout(batch, seeds) if isinstance(batch, PackedBatch) else PaddedLayout(batch, seeds)
+
+
+class Layout(ABC):
+    """The arrangement of one batch's tokens.
+
+    Args:
+        noise: the counted random numbers of this forward pass, or None to draw from torch's generator.
+    """
+
+    def __init__(self, noise: Noise | None) -> None:
+        self._noise = noise
+
+    def dropout(self, hidden: Tensor, p: float) -> Tensor:
+        """Drop each value of (..., D) with probability p, and scale up the rest."""
+        if p == 0.0:
+            return hidden
+        if self._noise is None:
+            return F.dropout(hidden, p)
+        return hidden * self._noise.hidden(hidden.shape[-1], p)
+
+    def dropout_add(self, hidden: Tensor, residual: Tensor, p: float) -> Tensor:
+        """Compute residual + dropout(hidden), in one pass over memory."""
+        if p == 0.0 or self._noise is None:
+            return residual + self.dropout(hidden, p)
+        return torch.addcmul(residual, hidden, self._noise.hidden(hidden.shape[-1], p))
+
+    def dropout_sequences(self, pooled: Tensor, p: float) -> Tensor:
+        """Drop values of one row a sequence, (B, D), with probability p: the noise of each sequence's first token."""
+        if p == 0.0 or self._noise is None:
+            return self.dropout(pooled, p)
+        return pooled * self.first_tokens(self._noise.hidden(pooled.shape[-1], p))
+
+    @abstractmethod
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, dropout_p: float, is_causal: bool
+    ) -> Tensor:
+        """Scaled dot-product attention within each sequence: softmax(Q K^T / sqrt(H)) V.
+
+        Vaswani et al. 2017 (arXiv:1706.03762), section 3.2.1; dropout on the probabilities, as in BERT's code.
+
+        Args:
+            query: (T, N * H); key and value likewise.
+            num_heads: N.
+            dropout_p: probability with which each attention probability is dropped; 0 in evaluation.
+            is_causal: whether a token sees only itself and what comes before it.
+
+        Returns:
+            The context, (T, N * H).
+        """
+
+    @abstractmethod
+    def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
+        """Compute softmax(Q K^T / sqrt(H)) without dropout, (B, N, S, S). Packed: 0 where there is no token."""
+
+    @abstractmethod
+    def first_tokens(self, hidden: Tensor) -> Tensor:
+        """Take the first token of each sequence: (T, D) -> (B, D)."""
+
+
+class PackedLayout(Layout):
+    """Sequences end to end, hidden states (T, D).
+
+    CUDA runs attention on the packed tokens themselves (`torch.nn.attention.varlen`, half precision, no attention
+    dropout). Everywhere else tokens are gathered into rows (`RowPlan`).
+    """
+
+    def __init__(self, batch: PackedBatch, dropout_seeds: Tensor | None) -> None:
+        lengths = batch.cu_seqlens.diff()
+        super().__init__(
+            None if dropout_seeds is None else Noise(dropout_seeds.repeat_interleave(lengths), batch.position_ids)
+        )
+        self._cu_seqlens, self._max_seqlen = batch.cu_seqlens, batch.max_seqlen
+        self._row_plan: RowPlan | None = None
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, dropout_p: float, is_causal: bool
+    ) -> Tensor:
+        if query.is_cuda and query.dtype != torch.float32 and dropout_p == 0.0 and (varlen_attn := _varlen_attn()):
+            states = (x.unflatten(-1, (num_heads, -1)) for x in (query, key, value))  # (T, N, H)
+            bounds = (self._cu_seqlens, self._cu_seqlens, self._max_seqlen, self._max_seqlen)
+            return varlen_attn(*states, *bounds, is_causal=is_causal).flatten(-2)
+        if self._row_plan is None:
+            lengths = self._cu_seqlens.diff().cpu().numpy()
+            self._row_plan = RowPlan(lengths, num_heads=num_heads, is_causal=is_causal, device=query.device)
+        factors = None
+        if dropout_p and self._noise is not None:
+            factors = self._noise.attention(num_heads, self._max_seqlen, dropout_p)
+        return self._row_plan.attend(query, key, value, dropout_p=dropout_p, factors=factors)
+
+    def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
+        lengths = self._cu_seqlens.diff()
+        query, key = (_by_head(pad(x, self._cu_seqlens), num_heads) for x in (query, key))  # (B, N, S, H)
+        is_real = torch.arange(self._max_seqlen, device=lengths.device) < lengths[:, None]  # (B, S)
+        maps = attention_probabilities(query, key, _additive(_may_attend(is_real, is_causal), query.dtype))
+        return maps * is_real[:, None, :, None]
+
+    def first_tokens(self, hidden: Tensor) -> Tensor:
+        return hidden.index_select(0, self._cu_seqlens[:-1])
+
+
+class PaddedLayout(Layout):
+    """Sequences as rows of a rectangle, hidden states (B, S, D): for exported graphs, and to compare with others."""
+
+    def __init__(self, batch: PaddedBatch, dropout_seeds: Tensor | None) -> None:
+        shape = batch.input_ids.shape
+        super().__init__(
+            None
+            if dropout_seeds is None
+            else Noise(dropout_seeds[:, None].expand(shape), batch.position_ids.expand(shape))
+        )
+        self._is_real = batch.attention_mask.bool()
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, dropout_p: float, is_causal: bool
+    ) -> Tensor:
+        length = query.shape[1]
+        query, key, value = (_by_head(x, num_heads) for x in (query, key, value))
+        mask = _may_attend(self._is_real, is_causal)
+        if dropout_p and self._noise is not None:
+            factors = self._noise.attention(num_heads, length, dropout_p)[..., :length].transpose(1, 2)  # (B, N, S, S)
+            context = (attention_probabilities(query, key, _additive(mask, query.dtype)) * factors) @ value
+        else:
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+        return context.transpose(1, 2).flatten(-2)
+
+    def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
+        query, key = (_by_head(x, num_heads) for x in (query, key))
+        return attention_probabilities(query, key, _additive(_may_attend(self._is_real, is_causal), query.dtype))
+
+    def first_tokens(self, hidden: Tensor) -> Tensor:
+        return hidden[:, 0]
+
+
+def _by_head(states: Tensor, num_heads: int) -> Tensor:
+    return states.unflatten(-1, (num_heads, -1)).transpose(1, 2)  # (B, S, N * H) -> (B, N, S, H)
+
+
+def _may_attend(is_real: Tensor, is_causal: bool) -> Tensor:
+    """True = attend, bool, (B, 1, 1, S), or (B, 1, S, S) if causal."""
+    mask = is_real[:, None, None, :]
+    if is_causal:
+        length = is_real.shape[-1]
+        mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+    return mask
+
+
+def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+
+
+@functools.cache
+def _varlen_attn() -> Any:
+    """Find torch's attention on packed tokens, behind one signature, or None where this torch has none."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    if "is_causal" in inspect.signature(varlen_attn).parameters:  # torch 2.10
+        return varlen_attn
+
+    def with_window(*states: Any, is_causal: bool) -> Tensor:  # torch 2.13
+        context: Tensor = varlen_attn(*states, window_size=(-1, 0) if is_causal else (-1, -1))
+        return context
+
+    return with_window

@@ -1,0 +1,68 @@
+"""Dropout's random numbers, counted instead of streamed.
+
+Whether a value is dropped is a pure function of (seed of the sequence, position of the token, which dropout of the
+model, which value). So a sequence meets the same dropout alone, packed with others, padded, in any micro-batch, on any
+rank and after a resume. It is faster too: torch draws CPU dropout one number at a time from one generator.
+
+Each 64-bit number is SplitMix64's finaliser (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
+generators", figure 16) of a counter, and serves four values, 16 bits each; so a probability is exact to 2**-16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Noise"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # odd, so that counter * _GOLDEN visits every 64-bit number
+_HEAD_STRIDE = 1 << 20  # counters a head of attention has for itself: keys up to 4 * 2**20
+
+
+def _mix(numbers: np.ndarray) -> np.ndarray:
+    """Scramble 64-bit numbers in place."""
+    shifted = numbers >> np.uint64(30)
+    numbers ^= shifted
+    numbers *= np.uint64(0xBF58476D1CE4E5B9)
+    np.right_shift(numbers, np.uint64(27), out=shifted)
+    numbers ^= shifted
+    numbers *= np.uint64(0x94D049BB133111EB)
+    np.right_shift(numbers, np.uint64(31), out=shifted)
+    numbers ^= shifted
+    return numbers
+
+
+class Noise:
+    """The dropout of one forward pass.
+
+    Args:
+        sequence_seeds: seed of the sequence each token belongs to, int64, any shape (...).
+        position_ids: position of each token in its sequence, int64, the same shape.
+    """
+
+    def __init__(self, sequence_seeds: Tensor, position_ids: Tensor) -> None:
+        seeds = _mix(sequence_seeds.numpy().astype(np.uint64))
+        seeds += position_ids.numpy().astype(np.uint64) * _GOLDEN
+        self._tokens = _mix(seeds)
+        self._sites = 0
+
+    def hidden(self, width: int, p: float) -> Tensor:
+        """Draw factors for hidden states: 0 with probability p, else 1 / (1 - p); float32, (..., width)."""
+        return self._factors(np.arange(-(-width // 4)), p)[..., :width]
+
+    def attention(self, num_heads: int, max_seqlen: int, p: float) -> Tensor:
+        """Draw factors for attention probabilities, float32, (..., num_heads, K); K is max_seqlen or a little more.
+
+        The last axis is the key's position in its sequence.
+        """
+        groups = -(-max_seqlen // 4)
+        columns = np.arange(num_heads)[:, None] * _HEAD_STRIDE + np.arange(groups)
+        return self._factors(columns.ravel(), p).unflatten(-1, (num_heads, groups * 4))
+
+    def _factors(self, columns: np.ndarray, p: float) -> Tensor:
+        self._sites += 1
+        tokens = _mix(self._tokens + np.asarray([self._sites], np.uint64) * _GOLDEN)
+        numbers = _mix(tokens[..., None] + columns.astype(np.uint64) * _GOLDEN)
+        is_kept = numbers.view(np.uint16) >= np.uint16(round(p * 2**16))
+        return torch.from_numpy(is_kept * np.float32(1 / (1 - p)))

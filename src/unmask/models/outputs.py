@@ -1,0 +1,65 @@
+"""What models return, read by attribute. Axes: T packed tokens (or (B, S) where padded), B sequences, D hidden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from unmask.models.layouts import Layout
+
+__all__ = ["EncoderOutput", "MaskedLMOutput", "NextSentenceOutput", "PreTrainingOutput", "SequenceClassifierOutput"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOutput:
+    """What every family's encoder returns.
+
+    Args:
+        last_hidden_state: (T, D).
+        pooler_output: the pooled first token of each sequence, (B, D); None for an encoder without a pooler.
+        hidden_states: the embeddings and then each block's output, each (T, D); None unless asked for.
+        attentions: each block's attention probabilities, (B, N, S, S); None unless asked for.
+        layout: where each token stands.
+    """
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor | None
+    hidden_states: tuple[Tensor, ...] | None
+    attentions: tuple[Tensor, ...] | None
+    layout: Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceClassifierOutput:
+    """Logits of each sequence, (B, num_labels)."""
+
+    logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedLMOutput:
+    """Logits over the vocabulary, (M, V) for the M positions asked for, or (T, V) for all."""
+
+    logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextSentenceOutput:
+    """Logits of each pair, (B, 2): 0 is "is next", 1 is "is not"."""
+
+    logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreTrainingOutput:
+    """Both of BERT's objectives: prediction_logits as `MaskedLMOutput`, seq_relationship_logits as `NextSentenceOutput`."""
+
+    prediction_logits: Tensor
+    seq_relationship_logits: Tensor
+    encoder: EncoderOutput

@@ -1,0 +1,239 @@
+"""The families and their heads, and how a checkpoint becomes a model and back.
+
+A family adds one entry here. Nothing else in the house asks which family a model is of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from unmask import hub
+from unmask.errors import CheckpointError
+from unmask.models import bert
+from unmask.models.config import BertConfig
+from unmask.models.embeddings import WordEmbedding
+from unmask.models.weights import LoadReport, WeightTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+__all__ = ["FAMILIES", "HEADS", "Family", "build_model", "export_weights", "load_model", "named_parameters"]
+
+HEADS = ("encoder", "sequence-classification", "masked-lm", "next-sentence", "pre-training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One family of models.
+
+    Args:
+        config: reads its config.json.
+        weights: its table of names.
+        heads: for each head it has, a key of `HEADS`, the class; named as Hugging Face names it.
+    """
+
+    config: type[BertConfig]
+    weights: WeightTable
+    heads: Mapping[str, Callable[[Any], nn.Module]]
+
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(
+        config=BertConfig,
+        weights=bert.BERT_WEIGHTS,
+        heads={
+            "encoder": bert.BertModel,
+            "sequence-classification": bert.BertForSequenceClassification,
+            "masked-lm": bert.BertForMaskedLM,
+            "next-sentence": bert.BertForNextSentencePrediction,
+            "pre-training": bert.BertForPreTraining,
+        },
+    ),
+}
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """Find the family a config.json names.
+
+    Raises:
+        CheckpointError: if there is none of that name.
+    """
+    model_type = config.get("model_type")
+    if model_type not in FAMILIES:
+        raise CheckpointError(
+            f"config.json: model_type {model_type!r} is not a family unmask knows; it knows {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[model_type]
+
+
+def build_model(config: BertConfig, head: str, *, seed: int = 0) -> nn.Module:
+    """Make a model with new weights: normal with the config's initializer_range, as BERT's code draws them."""
+    model = _empty_model(config, head)
+    _fill_new_weights(model, config, {name for name, _ in model.named_parameters()}, seed)
+    return model
+
+
+def load_model(
+    folder: Path,
+    head: str | None = None,
+    *,
+    id2label: dict[int, str] | None = None,
+    allow_new_head: bool = False,
+    seed: int = 0,
+) -> tuple[nn.Module, LoadReport]:
+    """Load a checkpoint in Hugging Face's layout into our model, in float32.
+
+    Args:
+        folder: holds config.json and the weights.
+        head: a key of `HEADS`; None takes what the checkpoint was saved with.
+        id2label: label names for a new classifier, instead of the checkpoint's own.
+        allow_new_head: whether weights of a head may be new, to be trained; the encoder's may never be missing.
+        seed: of the new weights.
+
+    Returns:
+        The model and what fitted.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read or does not fit.
+    """
+    values = hub.read_config(folder)
+    family = family_of(values)
+    try:
+        config = family.config.from_dict(values)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+    if id2label is not None:
+        config = replace(config, id2label=id2label)
+    if head is None:
+        head = _head_saved(family, config)
+    elif head not in family.heads:
+        raise CheckpointError(f"{config.model_type} has no {head} head; it has {', '.join(family.heads)}")
+    model = _empty_model(config, head)
+    report = _fill(model, family.weights, hub.read_weights(folder), source=str(folder))
+    new = {*report.missing, *(name for name, _, _ in report.misshaped)}
+    own_names = {foreign: own for own, foreign in _names(model, family.weights)}
+    is_refused = any(not allow_new_head or not _is_of_head(model, own_names[name]) for name in new)
+    if is_refused:
+        raise CheckpointError(_misfit(folder, report, head))
+    _fill_new_weights(model, config, {own_names[name] for name in new}, seed)
+    return model, report
+
+
+def named_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield a model's parameters under their Hugging Face names, in order."""
+    names = dict(_names(model, FAMILIES[_config_of(model).model_type].weights))
+    for own, parameter in model.named_parameters():
+        yield names[own], parameter
+
+
+def export_weights(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Give a model's config.json and its weights under their Hugging Face names, as `hub.save_model_folder` takes them.
+
+    Raises:
+        ValueError: if a word embedding is still restricted to the rows of one training set.
+    """
+    if any(isinstance(module, WordEmbedding) and module.unseen is not None for module in model.modules()):
+        raise ValueError("release the word embedding before saving the model")
+    config = replace(_config_of(model), architectures=(type(model).__name__,))
+    weights = {name: parameter.detach().cpu().contiguous() for name, parameter in named_parameters(model)}
+    return config.to_dict(), weights
+
+
+def _config_of(model: nn.Module) -> BertConfig:
+    config = model.config
+    assert isinstance(config, BertConfig)
+    return config
+
+
+def _empty_model(config: BertConfig, head: str) -> nn.Module:
+    """Make a model without memory for its weights."""
+    with torch.device("meta"):
+        return FAMILIES[config.model_type].heads[head](config)
+
+
+def _head_saved(family: Family, config: BertConfig) -> str:
+    for head, model_class in family.heads.items():
+        if model_class.__name__ in config.architectures:
+            return head
+    return "encoder"
+
+
+def _has_head(model: nn.Module) -> bool:
+    return hasattr(model, "encoder")
+
+
+def _is_of_head(model: nn.Module, own_name: str) -> bool:
+    # A pooler is trained by heads that use it; checkpoints saved with a masked LM head alone have none.
+    return _has_head(model) and (not own_name.startswith("encoder.") or own_name.startswith("encoder.pooler."))
+
+
+def _names(model: nn.Module, table: WeightTable) -> list[tuple[str, str]]:
+    has_head = _has_head(model)
+    return [(own, table.to_foreign(own, has_head=has_head)) for own, _ in model.named_parameters()]
+
+
+def _fill(model: nn.Module, table: WeightTable, weights: Mapping[str, Tensor], *, source: str) -> LoadReport:
+    """Put the tensors that fit where they belong."""
+    has_head, wanted = _has_head(model), dict(model.named_parameters())
+    foreign_names = dict(_names(model, table))
+    fitting: dict[str, Tensor] = {}
+    unused, misshaped, found = [], [], set()
+    for foreign, tensor in weights.items():
+        if table.is_redundant(foreign):
+            continue
+        own = table.to_own(foreign, has_head=has_head)
+        if own is None or own not in wanted:
+            unused.append(foreign)
+            continue
+        found.add(own)
+        if tensor.shape == wanted[own].shape:
+            fitting[own] = tensor.to(torch.float32)
+        else:
+            misshaped.append((foreign_names[own], tuple(tensor.shape), tuple(wanted[own].shape)))
+    model.load_state_dict(fitting, strict=False, assign=True)
+    return LoadReport(
+        source=source,
+        num_loaded=len(fitting),
+        missing=tuple(foreign_names[own] for own in wanted if own not in found),
+        unused=tuple(unused),
+        misshaped=tuple(misshaped),
+    )
+
+
+def _fill_new_weights(model: nn.Module, config: BertConfig, names: set[str], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for path, module in model.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if (f"{path}.{name}" if path else name) not in names:
+                continue
+            values = torch.empty(parameter.shape)
+            if name == "bias":
+                values.zero_()
+            elif isinstance(module, nn.LayerNorm):
+                values.fill_(1.0)
+            else:
+                values.normal_(std=config.initializer_range, generator=generator)
+                if isinstance(module, WordEmbedding) and config.pad_token_id is not None:
+                    values[config.pad_token_id] = 0.0
+            setattr(module, name, nn.Parameter(values))
+
+
+def _misfit(folder: Path, report: LoadReport, head: str) -> str:
+    """Say in one message what does not fit and what to do."""
+    if report.misshaped:
+        name, theirs, ours = report.misshaped[0]
+        more = f" (and {len(report.misshaped) - 1} more)" if len(report.misshaped) > 1 else ""
+        return (
+            f"{folder}: {name} has shape {theirs}, but config.json asks for {ours}{more}; "
+            "the config and the weights are not of the same model"
+        )
+    names = ", ".join(report.missing[:3]) + (", ..." if len(report.missing) > 3 else "")
+    return (
+        f"{folder}: {len(report.missing)} weights that a {head} model needs are not in this checkpoint ({names}); "
+        "train that head first, or choose a checkpoint that has it"
+    )

@@ -1,0 +1,174 @@
+"""Attention over sequences of different lengths on a device without a kernel for packed tokens.
+
+Sequences are arranged in rows of slots, several short ones to a row, and a mask keeps them apart. Padding a batch to its
+longest sequence makes attention pay for B * max_length**2 scores; rows filled first-fit pay for little more than
+T * max_length, and sequences far shorter than the longest go to groups of shorter rows. So few slots stay empty.
+
+Axes: T packed tokens, N heads, H head dim, R rows, L slots a row, K keys of the longest sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["RowPlan", "attention_probabilities"]
+
+_SHORTEST_ROW = 32  # slots; rows of one group differ from those of the next by a factor of two
+
+
+class RowPlan:
+    """The arrangement of one batch, made once and used by every layer.
+
+    Args:
+        lengths: tokens of each sequence, int, (B,).
+        num_heads: N.
+        is_causal: whether a token sees only itself and what comes before it.
+        device: where attention runs.
+    """
+
+    def __init__(self, lengths: np.ndarray, *, num_heads: int, is_causal: bool, device: torch.device) -> None:
+        self._groups = [
+            _Group(tokens, starts, num_heads=num_heads, is_causal=is_causal, device=device)
+            for tokens, starts in _arrange(lengths)
+        ]
+        # Where the values of each (row, head, slot) come from among the (token, head) values, and the way back.
+        sources = np.concatenate([group.sources for group in self._groups])
+        is_filled = np.concatenate([group.is_filled for group in self._groups])
+        slots = np.empty(int(lengths.sum()) * num_heads, np.int64)
+        slots[sources[is_filled]] = np.flatnonzero(is_filled)
+        self._sources = torch.from_numpy(sources).to(device)
+        self._slots = torch.from_numpy(slots).to(device)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, factors: Tensor | None) -> Tensor:
+        """Attend within each sequence.
+
+        Args:
+            query: (T, N * H); key and value likewise.
+            dropout_p: for torch's own dropout, where there are no factors.
+            factors: dropout's factors by token, head and position of the key, (T, N, K), or None.
+
+        Returns:
+            The context, (T, N * H).
+        """
+        sizes = [len(group.sources) for group in self._groups]
+        states = (
+            _Select.apply(x.reshape(len(self._slots), -1), self._sources, self._slots).split(sizes)
+            for x in (query, key, value)
+        )
+        contexts = [
+            group.attend(*values, dropout_p=dropout_p, factors=factors)
+            for group, *values in zip(self._groups, *states, strict=True)
+        ]
+        context = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
+        return _Select.apply(context, self._slots, self._sources).view(query.shape)
+
+
+class _Group:
+    """R rows of L slots that attend together.
+
+    Args:
+        tokens: packed index of the token in each slot, int64, (R, L); -1 where the slot is empty.
+        starts: first slot of that token's sequence in its row, int64, (R, L); -1 where the slot is empty, so that
+            empty slots see one another and no softmax is over nothing.
+    """
+
+    def __init__(
+        self, tokens: np.ndarray, starts: np.ndarray, *, num_heads: int, is_causal: bool, device: torch.device
+    ) -> None:
+        self._tokens, self._starts, self._num_heads = tokens, starts, num_heads
+        by_head = np.broadcast_to(tokens[:, None, :], (len(tokens), num_heads, tokens.shape[1]))  # (R, N, L)
+        self.is_filled = (by_head >= 0).ravel()
+        # An empty slot repeats token 0: its result is never read, and no gradient reaches it.
+        self.sources = (np.maximum(by_head, 0) * num_heads + np.arange(num_heads)[:, None]).ravel()
+        is_apart = starts[:, :, None] != starts[:, None, :]
+        if is_causal:
+            is_apart |= np.triu(np.ones(is_apart.shape[1:], dtype=bool), k=1)
+        mask = np.where(is_apart, np.float32(-math.inf), np.float32(0))[:, None]  # (R, 1, L, L)
+        self._mask = torch.from_numpy(mask).to(device)
+        self._factor_index: Tensor | None = None
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, factors: Tensor | None) -> Tensor:
+        """As `RowPlan.attend`, on values (R * N * L, H)."""
+        num_rows, row_length = self._tokens.shape
+        query, key, value = (x.view(num_rows, self._num_heads, row_length, -1) for x in (query, key, value))
+        mask = self._mask.to(query.dtype)
+        if factors is None:
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+        else:
+            probabilities = attention_probabilities(query, key, mask)
+            index = self._index_of(factors)
+            context = (probabilities * factors.view(-1).index_select(0, index).view_as(probabilities)) @ value
+        return context.reshape(-1, context.shape[-1])
+
+    def _index_of(self, factors: Tensor) -> Tensor:
+        """Find the factor of each (row, head, query's slot, key's slot), int64, (R * N * L * L,)."""
+        if self._factor_index is None:
+            num_keys, row_length = factors.shape[-1], self._tokens.shape[1]
+            positions = (
+                np.arange(row_length) - self._starts[:, :, None]
+            )  # of the key in the query's sequence, (R, L, L)
+            positions = positions.clip(0, num_keys - 1)  # keys outside it are masked: any factor serves
+            positions += np.maximum(self._tokens, 0)[:, :, None] * (self._num_heads * num_keys)
+            heads = np.arange(self._num_heads)[:, None, None] * num_keys
+            self._factor_index = torch.from_numpy((positions[:, None] + heads).ravel())
+        return self._factor_index
+
+
+def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+    """Compute softmax(Q K^T / sqrt(H) + mask), (..., L, L)."""
+    scores = query @ key.transpose(-1, -2)
+    return torch.add(mask, scores, alpha=1 / math.sqrt(query.shape[-1])).softmax(-1)
+
+
+class _Select(torch.autograd.Function):
+    """Select rows by an index whose inverse is known, so that the gradient is a selection too, not a scattered sum.
+
+    Of a row selected more than once, the copy that the inverse names carries the gradient: the others are empty slots.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return gradients[0].index_select(0, inverse), None, None
+
+
+def _arrange(lengths: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Lay sequences into rows, first fit in order of falling length, in groups of like length.
+
+    Returns:
+        For each group the tokens and starts of `_Group`.
+    """
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    classes = np.ceil(np.log2(np.maximum(lengths, _SHORTEST_ROW) / _SHORTEST_ROW))
+    groups = []
+    for length_class in np.unique(classes):
+        members = np.flatnonzero(classes == length_class)
+        members = members[np.argsort(-lengths[members], kind="stable")]
+        row_length = int(lengths[members[0]])
+        free: list[int] = []  # slots left in each row
+        placed = []
+        for sequence in members.tolist():
+            length = int(lengths[sequence])
+            row = next((row for row, slots in enumerate(free) if slots >= length), len(free))
+            if row == len(free):
+                free.append(row_length)
+            placed.append((sequence, length, row, row_length - free[row]))
+            free[row] -= length
+        tokens = np.full((len(free), row_length), -1, np.int64)
+        starts = tokens.copy()
+        for sequence, length, row, start in placed:
+            tokens[row, start : start + length] = np.arange(offsets[sequence], offsets[sequence] + length)
+            starts[row, start : start + length] = start
+        groups.append((tokens, starts))
+    return groups

@@ -1,0 +1,168 @@
+"""Batches of texts: packed, with no padding, or padded as an exported graph and other libraries have them.
+
+Axes: B sequences, S padded length, T tokens of all sequences together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["PackedBatch", "PaddedBatch", "pack", "pack_padded", "pad"]
+
+
+class _OnDevice:
+    """What both batches share: moving every tensor they hold."""
+
+    def to(self, device: torch.device | str) -> Self:
+        moved = {}
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                moved[field.name] = value.to(device, non_blocking=True)
+        return replace(self, **moved)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedBatch(_OnDevice):
+    """Sequences laid end to end in one run of real tokens.
+
+    Args:
+        input_ids: token ids, int64, (T,).
+        token_type_ids: 0 for the first text of a pair and 1 for the second, int64, (T,).
+        position_ids: position of each token in its own sequence, from 0, int64, (T,).
+        cu_seqlens: where each sequence starts, and T last, int32, (B + 1,).
+        max_seqlen: tokens in the longest sequence.
+        dropout_seeds: one seed a sequence, int64, (B,): dropout is then a pure function of (seed, layer, position),
+            the same however the sequences are batched. None leaves dropout to torch's own generator.
+    """
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    position_ids: Tensor
+    cu_seqlens: Tensor
+    max_seqlen: int
+    dropout_seeds: Tensor | None = None
+
+    @property
+    def num_sequences(self) -> int:
+        return len(self.cu_seqlens) - 1
+
+    @property
+    def total_tokens(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddedBatch(_OnDevice):
+    """Sequences as rows of one rectangle, as Hugging Face's models take them.
+
+    Args:
+        input_ids: token ids, int64, (B, S).
+        attention_mask: true or 1 = a real token, bool or int, (B, S).
+        token_type_ids: int64, (B, S).
+        position_ids: position of each column, int64, (1, S) or (B, S).
+        dropout_seeds: as in `PackedBatch`, int64, (B,).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    position_ids: Tensor
+    dropout_seeds: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> PaddedBatch:
+        """Fill in what is left out: every token real, all of the first text, positions from 0."""
+        return cls(
+            input_ids=input_ids,
+            attention_mask=torch.ones_like(input_ids) if attention_mask is None else attention_mask,
+            token_type_ids=torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids,
+            position_ids=(
+                torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+                if position_ids is None
+                else position_ids
+            ),
+        )
+
+
+def pack(
+    input_ids: Sequence[Sequence[int] | np.ndarray],
+    token_type_ids: Sequence[Sequence[int] | np.ndarray] | None = None,
+    *,
+    dropout_seeds: Sequence[int] | np.ndarray | None = None,
+) -> PackedBatch:
+    """Lay sequences end to end.
+
+    Args:
+        input_ids: one sequence of token ids a text, none of them empty.
+        token_type_ids: the same shape; all zeros if left out.
+        dropout_seeds: one non-negative integer below 2**63 a text.
+
+    Raises:
+        ValueError: if there is no sequence, one is empty, or the shapes differ.
+    """
+    lengths = np.fromiter((len(ids) for ids in input_ids), dtype=np.int64, count=len(input_ids))
+    if not len(lengths) or not lengths.all():
+        raise ValueError(f"every sequence needs at least one token, got lengths {lengths.tolist()}")
+    if token_type_ids is not None and [len(ids) for ids in token_type_ids] != lengths.tolist():
+        raise ValueError("token_type_ids and input_ids differ in shape")
+    cu_seqlens = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=cu_seqlens[1:])
+    total_tokens = int(cu_seqlens[-1])
+    position_ids = np.arange(total_tokens) - np.repeat(cu_seqlens[:-1], lengths)
+    types = np.zeros(total_tokens, np.int64) if token_type_ids is None else _run(token_type_ids)
+    return PackedBatch(
+        input_ids=torch.from_numpy(_run(input_ids)),
+        token_type_ids=torch.from_numpy(types),
+        position_ids=torch.from_numpy(position_ids),
+        cu_seqlens=torch.from_numpy(cu_seqlens),
+        max_seqlen=int(lengths.max()),
+        dropout_seeds=None if dropout_seeds is None else torch.from_numpy(np.asarray(dropout_seeds, dtype=np.int64)),
+    )
+
+
+def pack_padded(batch: PaddedBatch) -> PackedBatch:
+    """Take the real tokens out of a rectangle. Sequences keep their order; positions are the rectangle's own.
+
+    Raises:
+        ValueError: if a row has no real token.
+    """
+    is_real = batch.attention_mask.bool()
+    lengths = is_real.sum(dim=1)
+    if not lengths.all():
+        raise ValueError("a row of attention_mask has no real token")
+    cu_seqlens = torch.zeros(len(lengths) + 1, dtype=torch.int32, device=is_real.device)
+    cu_seqlens[1:] = lengths.cumsum(0)
+    return PackedBatch(
+        input_ids=batch.input_ids[is_real],
+        token_type_ids=batch.token_type_ids[is_real],
+        position_ids=batch.position_ids.expand_as(is_real)[is_real],
+        cu_seqlens=cu_seqlens,
+        max_seqlen=int(lengths.max()),
+        dropout_seeds=batch.dropout_seeds,
+    )
+
+
+def pad(packed: Tensor, cu_seqlens: Tensor, *, value: float = 0) -> Tensor:
+    """Turn packed rows (T, ...) into a rectangle (B, S, ...), `value` where there is no token."""
+    return torch.nn.utils.rnn.pad_sequence(
+        list(packed.split(cu_seqlens.diff().tolist())), batch_first=True, padding_value=value
+    )
+
+
+def _run(sequences: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence in sequences])

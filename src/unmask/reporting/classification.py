@@ -1,0 +1,138 @@
+"""The report of a classifier: the sections every run has, and what was taken for what."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from unmask.metrics import ClassificationReport
+from unmask.reporting.page import Plot, Section, html_table
+from unmask.reporting.plots import confusion_matrix_plot
+from unmask.reporting.sections import (
+    batches_section,
+    epochs_section,
+    format_score,
+    headline_section,
+    repeat_section,
+    score_name,
+    texts_section,
+)
+
+if TYPE_CHECKING:
+    from unmask.reporting.record import RunRecord
+
+__all__ = ["CLASSIFICATION_SECTIONS", "evaluations_section", "labels_section", "mistakes_section", "result_section"]
+
+_MISTAKES_SHOWN = 20
+_CHARACTERS_SHOWN = 300
+
+
+def result_section(record: RunRecord) -> Section | None:
+    """The headline, with how many labels were right beside how many a constant answer gets right."""
+    return headline_section(record, verdict=_verdict(record.dev_report) if record.dev_report else "")
+
+
+def evaluations_section(record: RunRecord) -> Section | None:
+    """The scores on each file the model was evaluated on after training."""
+    if not record.evaluations:
+        return None
+    reports = {str(content["data"]): ClassificationReport.from_dict(content) for content in record.evaluations}
+    metrics = list(next(iter(reports.values())).metrics)
+    return Section(
+        title="On other files",
+        explanation="The best epoch was chosen on the dev set, which flatters it a little. A file that no choice was "
+        "made on gives the honest score. “Baseline” is the accuracy of always answering the most frequent label.",
+        html=html_table(
+            ["File", "Texts", "Right", *map(score_name, metrics), "Baseline"],
+            [
+                [
+                    source,
+                    report.num_examples,
+                    report.num_correct,
+                    *(format_score(name, report.metrics[name]) for name in metrics),
+                    format_score("accuracy", report.most_frequent.support / report.num_examples),
+                ]
+                for source, report in reports.items()
+            ],
+        ),
+    )
+
+
+def labels_section(record: RunRecord) -> Section | None:
+    """Confusion matrix and scores per label on the dev set."""
+    report = record.dev_report
+    if report is None:
+        return None
+    scores = html_table(
+        ["Label", "Precision", "Recall", "F1", "Texts"],
+        [[label.name, label.precision, label.recall, label.f1, label.support] for label in report.classes],
+    )
+    return Section(
+        title="Label by label",
+        explanation="Each row holds the dev texts of one label and shows what they were taken for: blue where the "
+        "model is right, orange where it is wrong, the stronger the more of the row. Precision: how far an answer can "
+        "be trusted. Recall: how many texts of a label were found.",
+        html=f'<div class="side-by-side">\n{_matrix(report)}\n{scores}\n</div>',
+        plots=(Plot("confusion_matrix", confusion_matrix_plot(report)),),
+    )
+
+
+def mistakes_section(record: RunRecord) -> Section | None:
+    """The wrong answers on the dev set that the model was surest of."""
+    wrong = [line for line in record.predictions if line["predicted"] != line["label"]]
+    if not wrong:
+        return None
+    surest = sorted(wrong, key=lambda line: -line["probability"])[:_MISTAKES_SHOWN]
+    shown = f"the {len(surest)} it was surest of" if len(surest) < len(wrong) else "the surest first"
+    return Section(
+        title="Most confident mistakes",
+        explanation=f"Of {len(wrong):,} wrong answers on the dev set, {shown}. Read them: some texts carry a doubtful "
+        "label, others show what the model has not learned.",
+        html='<ol class="mistakes">\n' + "\n".join(map(_mistake, surest)) + "\n</ol>",
+    )
+
+
+CLASSIFICATION_SECTIONS = (
+    result_section,
+    evaluations_section,
+    epochs_section,
+    batches_section,
+    labels_section,
+    mistakes_section,
+    texts_section,
+    repeat_section,
+)
+
+
+def _verdict(report: ClassificationReport) -> str:
+    right, total, frequent = report.num_correct, report.num_examples, report.most_frequent
+    return (
+        f"The model gives the right label to {right:,} of {total:,} dev texts ({right / total:.1%}). "
+        f"Always answering “{frequent.name}” would be right for {frequent.support:,} ({frequent.support / total:.1%})."
+    )
+
+
+def _matrix(report: ClassificationReport) -> str:
+    names = [escape(label.name) for label in report.classes]
+    html = "<thead><tr><th>label ↓ predicted →</th>" + "".join(f"<th>{name}</th>" for name in names) + "</tr></thead>\n"
+    for row, (name, counts) in enumerate(zip(names, report.confusion_matrix, strict=True)):
+        html += f"<tr><th>{name}</th>"
+        for column, count in enumerate(counts):
+            share = f"{count / max(sum(counts), 1):.0%}"
+            kind = ' class="right"' if row == column else ""
+            html += f'<td{kind} style="--share: {share}"><b>{count:,}</b><small>{share}</small></td>'
+        html += "</tr>\n"
+    return f'<div class="scroll"><table class="matrix">\n{html}</table></div>'
+
+
+def _mistake(line: dict[str, Any]) -> str:
+    texts = [line["text"], line["text_pair"]] if line.get("text_pair") else [line["text"]]
+    quotes = "".join(f"<q>{escape(_shorten(text))}</q>" for text in texts)
+    return (
+        f"<li>{quotes}<p>labelled <strong>{escape(line['label'])}</strong>, "
+        f"predicted <em>{escape(line['predicted'])}</em> with {line['probability']:.1%}</p></li>"
+    )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} … ({len(text):,} characters)"

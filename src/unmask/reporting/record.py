@@ -1,0 +1,130 @@
+"""What a run left in its folder, read back: a report can be made again at any time, and while the run goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from unmask.errors import DataError
+from unmask.metrics import ClassificationReport, classification_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["RunRecord"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The files of a run folder; a file that is not there yet reads as empty.
+
+    Args:
+        folder: the run folder.
+        config: settings as resolved, of `config.json`.
+        environment: versions and machine, of `environment.json`.
+        command: what was typed, of `command.txt`.
+        steps: one entry per optimizer step, in order, of `metrics.jsonl`; a step done again after a resume counts once.
+        epochs: one entry per epoch, likewise; scores on the dev set are named `dev_<metric>`.
+        data: per split its rows, tokens and lengths, of `data.json`.
+        predictions: the best model's answers on the dev set, of `predictions_dev.jsonl`.
+        evaluations: one entry per file the model was evaluated on later, of `evaluation.json`.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    command: str
+    steps: list[dict[str, Any]]
+    epochs: list[dict[str, Any]]
+    data: dict[str, Any]
+    predictions: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read a run folder.
+
+        Raises:
+            DataError: the folder holds no run, or one of its files is not what it should be.
+        """
+        if not (folder / "config.json").is_file():
+            raise DataError("holds no run: there is no config.json in it; give the --output-dir of a run", path=folder)
+        lines = _read_lines(folder / "metrics.jsonl")
+        command = folder / "command.txt"
+        return cls(
+            folder=folder,
+            config=_read_json(folder / "config.json", {}),
+            environment=_read_json(folder / "environment.json", {}),
+            command=command.read_text(encoding="utf-8").strip() if command.is_file() else "",
+            steps=list({line["step"]: line for line in lines if line["kind"] == "step"}.values()),
+            epochs=list({line["epoch"]: line for line in lines if line["kind"] == "epoch"}.values()),
+            data=_read_json(folder / "data.json", {}),
+            predictions=_read_lines(folder / "predictions_dev.jsonl"),
+            evaluations=_read_json(folder / "evaluation.json", []),
+        )
+
+    @property
+    def metric_for_best(self) -> str:
+        """The metric that chose the best epoch, as the settings name it; the dev loss where they name none."""
+        return str(self.config.get("metric_for_best", "loss"))
+
+    @property
+    def best_epoch(self) -> dict[str, Any] | None:
+        """The first epoch with the best `metric_for_best`: the lowest loss, or the highest of any other metric."""
+        name = f"dev_{self.metric_for_best}"
+        sign = -1 if self.metric_for_best == "loss" else 1
+        return max(
+            (epoch for epoch in self.epochs if name in epoch), key=lambda epoch: sign * epoch[name], default=None
+        )
+
+    @property
+    def overfitting_epoch(self) -> int | None:
+        """The epoch of the lowest dev loss, if any came after it: from there on the model learns the training set only.
+
+        None if the last epoch is the best one, or no dev loss was measured.
+        """
+        measured = [epoch for epoch in self.epochs if "dev_loss" in epoch]
+        lowest = min(measured, key=lambda epoch: epoch["dev_loss"], default=None)
+        return None if lowest is None or lowest is measured[-1] else int(lowest["epoch"])
+
+    @cached_property
+    def dev_report(self) -> ClassificationReport | None:
+        """The dev predictions of a classifier, judged; None where there are none."""
+        if not self.predictions:
+            return None
+        names = list(self.predictions[0]["probabilities"])
+        ids = {name: label_id for label_id, name in enumerate(names)}
+        return classification_report(
+            [ids[line["label"]] for line in self.predictions],
+            [ids[line["predicted"]] for line in self.predictions],
+            label_names=names,
+        )
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    if not path.is_file():
+        return default
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"is not JSON ({error}); the run that wrote it must be repeated", path=path) from error
+    if type(content) is not type(default):
+        kind = {dict: "an object", list: "a list"}[type(default)]
+        raise DataError(f"should hold {kind} of JSON", path=path)
+    return content
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """One object per line; a last line without its line end was cut off by a kill, and is left out."""
+    if not path.is_file():
+        return []
+    *lines, _unfinished = path.read_bytes().split(b"\n")
+    objects = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            objects.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"is not JSON ({error})", path=path, line=number) from error
+    return objects

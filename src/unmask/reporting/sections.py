@@ -1,0 +1,245 @@
+"""The sections any run can have, whatever its task: what came of it, how it learned, on what texts, how to repeat it.
+
+Each function makes one section from the record, or None where the run left nothing to show.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from math import log
+from typing import TYPE_CHECKING, Any
+
+from unmask.reporting import plots
+from unmask.reporting.page import Plot, Section, html_list, html_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unmask.reporting.record import RunRecord
+
+__all__ = [
+    "batches_section",
+    "epochs_section",
+    "format_score",
+    "headline_section",
+    "repeat_section",
+    "score_name",
+    "texts_section",
+]
+
+_SCORES = {
+    "accuracy": ("Accuracy", "The share of texts that were given the right label."),
+    "f1": ("F1", "The balance of precision and recall: 1 is perfect, 0 is useless."),
+    "loss": ("Dev loss", "The lower, the less the model is surprised by the right answer."),
+    "mcc": ("MCC", "Matthews correlation: 1 is perfect, 0 is no better than guessing, −1 is always wrong."),
+}
+
+
+def score_name(metric: str) -> str:
+    """How people write a metric: `mcc` is MCC."""
+    return _SCORES[metric][0] if metric in _SCORES else metric.replace("_", " ")
+
+
+def format_score(metric: str, value: float) -> str:
+    """A score as people read it: accuracy in percent, all others with three decimals."""
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.3f}".replace("-", "−")
+
+
+def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
+    """The best epoch's scores, the one that chose it first; `verdict` says in a sentence what they mean."""
+    best = record.best_epoch
+    if best is None:
+        return None
+    metric = record.metric_for_best
+    seconds = sum(epoch.get("train_seconds", 0) + epoch.get("eval_seconds", 0) for epoch in record.epochs)
+    others = {key.removeprefix("dev_"): value for key, value in best.items() if key.startswith("dev_")}
+    facts = {score_name(name): format_score(name, value) for name, value in others.items() if name != metric}
+    facts["Best epoch"] = f"{best['epoch']} of {len(record.epochs)}"
+    if "dev" in record.data:
+        facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
+    if seconds:
+        facts["Training time"] = _duration(seconds)
+    meaning = _SCORES[metric][1] if metric in _SCORES else ""
+    return Section(
+        title="Result",
+        html=f"""<div class="headline">
+<div><p class="value">{format_score(metric, best[f"dev_{metric}"])}</p>
+<p class="name">{escape(score_name(metric))}</p><p class="meaning">{escape(meaning)}</p></div>
+<p class="verdict">{escape(verdict)}</p>
+</div>
+{html_list(facts, kind="facts")}""",
+    )
+
+
+def batches_section(record: RunRecord) -> Section | None:
+    """Training loss and learning rate of each optimizer step."""
+    if not record.steps:
+        return None
+    window = max(1, len(record.steps) // 40)
+    no_skill = _no_skill_loss(record)
+    caption = f"Pale: each batch, noisy because every batch holds other texts. Bold: the mean of the last {window:,}."
+    if no_skill is not None:
+        caption += f" Dashed: {no_skill:.3f}, the loss of answering by how often each label occurs, without reading."
+    return Section(
+        title="Batch by batch",
+        explanation="The loss is how surprised the model is by the right answers; each step nudges the weights to "
+        "lower it. Upright lines are the starts of epochs: a drop there means that the model remembers texts it has "
+        "seen before.",
+        plots=(
+            Plot("step_loss", plots.step_loss_plot(record.steps, window=window, reference_loss=no_skill), caption),
+            Plot(
+                "learning_rate",
+                plots.learning_rate_plot(record.steps),
+                "How far one step may move the weights. Large steps first, small ones to settle; a rise at the start "
+                "is the warm-up.",
+            ),
+        ),
+    )
+
+
+def epochs_section(record: RunRecord) -> Section | None:
+    """Losses and scores after each epoch, and where overfitting began."""
+    if not record.epochs:
+        return None
+    best = record.best_epoch
+    shown = [
+        Plot(
+            "epoch_loss",
+            plots.epoch_loss_plot(record.epochs, overfitting_epoch=record.overfitting_epoch),
+            _overfitting(record),
+        )
+    ]
+    metrics = [key for key in record.epochs[-1] if key.startswith("dev_") and key != "dev_loss"]
+    if best is not None and metrics:
+        names = {score_name(key.removeprefix("dev_")): key for key in metrics}
+        caption = (
+            f"Scores on texts the model was not trained on. Dashed: epoch {best['epoch']}, the best by "
+            f"{score_name(record.metric_for_best)}; its weights were kept."
+        )
+        shown.append(
+            Plot("epoch_scores", plots.epoch_scores_plot(record.epochs, names=names, best_epoch=best["epoch"]), caption)
+        )
+    columns = {"Train loss": "train_loss", "Dev loss": "dev_loss"}
+    columns |= {score_name(key.removeprefix("dev_")): key for key in metrics}
+    columns |= {"Train s": "train_seconds", "Eval s": "eval_seconds", "Tokens/s": "tokens_per_second"}
+    columns = {name: key for name, key in columns.items() if all(key in epoch for epoch in record.epochs)}
+    return Section(
+        title="Epoch by epoch",
+        explanation="One epoch is one pass over all training texts. The train loss is the mean over the epoch, with "
+        "dropout switched on; the dev loss is measured after it, with dropout off, on texts held back.",
+        plots=tuple(shown),
+        html=html_table(
+            ["Epoch", *columns],
+            [[str(epoch["epoch"]), *(_cell(key, epoch[key]) for key in columns.values())] for epoch in record.epochs],
+            best_row=record.epochs.index(best) if best is not None else None,
+        ),
+    )
+
+
+def texts_section(record: RunRecord) -> Section | None:
+    """How long the texts are, and the padding that was not computed."""
+    if not record.data:
+        return None
+    shown = []
+    train = record.data.get("train", {})
+    if train.get("length_histogram"):
+        shown.append(
+            Plot(
+                "lengths",
+                plots.lengths_plot(train["length_histogram"]),
+                "Training texts by length, special tokens included. Half of them are no longer than the median.",
+            )
+        )
+    padded = _padded_positions(train)
+    if padded:
+        way, most = max(padded.items(), key=lambda entry: entry[1])
+        shown.append(
+            Plot(
+                "padding",
+                plots.padding_plot(train["tokens"], padded),
+                f"Blue: real tokens. Hatched: padding, which other set-ups compute and throw away. Padding {way} would "
+                f"compute {most / train['tokens']:.1f} times as many positions as this run did.",
+            )
+        )
+    return Section(
+        title="The texts",
+        explanation="A batch is one run of real tokens here, text after text, so no position is wasted on padding.",
+        plots=tuple(shown),
+        html=html_table(
+            ["Set", "Texts", "Tokens", "Tokens per text", "Texts cut"],
+            [
+                [
+                    name,
+                    split["rows"],
+                    split["tokens"],
+                    f"{split['tokens'] / split['rows']:.1f}",
+                    split.get("truncated_texts", 0),
+                ]
+                for name, split in record.data.items()
+            ],
+        ),
+    )
+
+
+def repeat_section(record: RunRecord) -> Section:
+    """The command, the settings as resolved and the environment."""
+    html = ""
+    if record.command:
+        html += f"<h3>Command</h3>\n<pre><code>{escape(record.command)}</code></pre>\n"
+    for title, settings in (("Settings, as resolved", record.config), ("Environment", record.environment)):
+        if settings:
+            html += f"<h3>{title}</h3>\n{html_list(_flatten(settings), kind='settings')}\n"
+    return Section(
+        title="How to repeat it",
+        explanation="The same command, files, settings and versions repeat this run; on a CPU, bit for bit.",
+        html=html,
+    )
+
+
+def _overfitting(record: RunRecord) -> str:
+    if not any("dev_loss" in epoch for epoch in record.epochs):
+        return "The train loss should fall; without a dev set nobody knows whether the model learns or memorises."
+    if record.overfitting_epoch is not None:
+        return (
+            f"The dev loss is lowest after epoch {record.overfitting_epoch} (ringed). Later epochs (shaded) do worse "
+            "on the texts held back, however well they fit the training texts: that is overfitting."
+        )
+    if len(record.epochs) == 1:
+        return "One epoch is too few to see overfitting: that needs a dev loss that rises again."
+    return "No overfitting seen: the dev loss is lowest after the last epoch. More epochs may still help."
+
+
+def _no_skill_loss(record: RunRecord) -> float | None:
+    """The entropy, in nats, of the training labels: no constant answer has a lower cross-entropy."""
+    counts = list(record.data.get("train", {}).get("labels", {}).values())
+    return sum(-count / sum(counts) * log(count / sum(counts)) for count in counts if count) if counts else None
+
+
+def _padded_positions(split: Mapping[str, Any]) -> dict[str, int]:
+    """Ways to pad and the positions each computes, the cheapest first, from the keys `padded_tokens_<way>`."""
+    ways = {
+        key.removeprefix("padded_tokens_"): count for key, count in split.items() if key.startswith("padded_tokens_")
+    }
+    names = {way: "to the longest" if way == "longest" else f"to {way} tokens" for way in ways}
+    return {names[way]: count for way, count in sorted(ways.items(), key=lambda entry: entry[1])}
+
+
+def _cell(key: str, value: float) -> str | float:
+    return f"{value:.1f}" if key.endswith("_seconds") else round(value) if key == "tokens_per_second" else value
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one level: `optimizer.learning_rate`."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = "none" if value is None else str(value)
+    return flat

@@ -1,0 +1,55 @@
+"""What the loop needs to know of a fine-tuning task or a pretraining objective, and nothing else of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["Batch", "Objective"]
+
+
+class Batch(Protocol):
+    """The samples of one forward pass.
+
+    Args:
+        num_targets: what the loss is averaged over: labels, masked tokens, ...; the loop sums it over micro-batches
+            and processes before it divides.
+        num_tokens: real tokens, for tokens per second.
+    """
+
+    @property
+    def num_targets(self) -> int: ...
+
+    @property
+    def num_tokens(self) -> int: ...
+
+    def to(self, device: torch.device) -> Self: ...
+
+
+class Objective(Protocol):
+    """What is learnt: samples, their batches, their loss and the scores that tell how well.
+
+    Args:
+        num_samples: samples an epoch.
+    """
+
+    @property
+    def num_samples(self) -> int: ...
+
+    def collate(self, sample_indices: Sequence[int], *, epoch: int) -> Batch:
+        """Make a batch: a pure function of the objective's own seed, the epoch and each index.
+
+        Dropout keys, masking and all other randomness belong here, sample by sample, so that how samples are batched
+        changes nothing.
+        """
+
+    def compute_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The SUM of the loss over the batch's targets, a scalar; every trainable parameter must take part."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Scores on the dev set by name, "loss" among them; called in eval mode, under inference mode."""
