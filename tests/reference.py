@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +74,7 @@ def padded(batch: PackedBatch, *, length: int | None = None) -> PaddedBatch:
 
 def one_by_one(batch: PackedBatch) -> Iterator[PackedBatch]:
     bounds = batch.cu_seqlens.tolist()
-    for sequence, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for sequence, (start, stop) in enumerate(itertools.pairwise(bounds)):
         yield PackedBatch(
             input_ids=batch.input_ids[start:stop],
             token_type_ids=batch.token_type_ids[start:stop],

@@ -505,6 +505,8 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
     with pytest.raises(CheckpointError, match=r"config\.json: cannot be read: Is a directory"):
         read_config(tmp_path)
+    with pytest.raises(CheckpointError, match=r"absent/config\.json: missing; the folder holds nothing"):
+        read_config(tmp_path / "absent")
 
 
 # Saving

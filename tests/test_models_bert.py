@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import CountedDropout, hf_inputs, hf_model, one_by_one, ours_of, padded, ragged
 
+from reference import CountedDropout, hf_inputs, hf_model, one_by_one, ours_of, padded, ragged
 from unmask import hub
 from unmask.models.registry import export_weights, load_model, named_parameters
 from unmask.packing import pad

@@ -1,1 +1,72 @@
-"""unmask: the whole life of a BERT-family language model."""
+"""unmask: the whole life of a BERT-family language model, with no padding anywhere.
+
+Everything is imported when it is first used: `import unmask` brings in neither torch nor anything else that is heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unmask.data import make_acceptability_set, read_table
+    from unmask.packing import PackedBatch, PaddedBatch, pack
+    from unmask.tokenization import Tokenizer, explain
+    from unmask.workflows.demo import demo
+    from unmask.workflows.evaluate import evaluate
+    from unmask.workflows.fill import fill
+    from unmask.workflows.finetune import FinetuneSettings, finetune
+    from unmask.workflows.loading import load, save_pretrained
+    from unmask.workflows.params import params
+    from unmask.workflows.predict import predict
+    from unmask.workflows.recipes import load_recipe
+
+__all__ = [
+    "FinetuneSettings",
+    "PackedBatch",
+    "PaddedBatch",
+    "Tokenizer",
+    "demo",
+    "evaluate",
+    "explain",
+    "fill",
+    "finetune",
+    "load",
+    "load_recipe",
+    "make_acceptability_set",
+    "pack",
+    "params",
+    "predict",
+    "read_table",
+    "save_pretrained",
+]
+
+_HOMES = {
+    "FinetuneSettings": "unmask.workflows.finetune",
+    "PackedBatch": "unmask.packing",
+    "PaddedBatch": "unmask.packing",
+    "Tokenizer": "unmask.tokenization",
+    "demo": "unmask.workflows.demo",
+    "evaluate": "unmask.workflows.evaluate",
+    "explain": "unmask.tokenization",
+    "fill": "unmask.workflows.fill",
+    "finetune": "unmask.workflows.finetune",
+    "load": "unmask.workflows.loading",
+    "load_recipe": "unmask.workflows.recipes",
+    "make_acceptability_set": "unmask.data",
+    "pack": "unmask.packing",
+    "params": "unmask.workflows.params",
+    "predict": "unmask.workflows.predict",
+    "read_table": "unmask.data",
+    "save_pretrained": "unmask.workflows.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unmask' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

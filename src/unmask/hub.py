@@ -283,6 +283,7 @@ def _refuse_shared_memory(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _listing(folder: Path) -> str:
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name[0] != ".")
+    entries = folder.iterdir() if folder.is_dir() else ()
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in entries if not entry.name.startswith("."))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return (", ".join(names[:8]) or "nothing") + more

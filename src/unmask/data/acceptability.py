@@ -4,23 +4,22 @@ Written from minimal pairs, one acceptable sentence and one not, that differ in 
 
 | phenomenon | rule | pair |
 | --- | --- | --- |
-| agreement | the verb agrees with the head of its subject, not with a nearer noun | The keys near the door are / *is old. |
-| reflexives | a reflexive agrees with the subject of its own clause, and is never one | Mary praised herself / *himself. |
-| argument_structure | a verb takes an object, or takes none | The nurse repaired / *arrived the lamp. |
-| word_order | determiner, adverb, adjective and noun; verb and object; auxiliary and verb | the old lamp / *lamp old |
-| questions | a main question inverts, an embedded one does not; `do` takes the base form; the gap is empty | What did the
-nurse / *the nurse did repair? |
+| agreement | the verb agrees with the head of its subject, not a nearer noun | The keys by the door are / *is old. |
+| reflexives | a reflexive agrees with the subject of its own clause | Mary praised herself / *himself. |
+| argument_structure | a verb needs an object, or takes none | The nurse repaired / *arrived the lamp. |
+| word_order | determiner, adjective, noun; verb, object; auxiliary, verb | the old lamp / *the lamp old |
+| questions | a main question inverts, an embedded one does not; no gap is filled | Why was he / *he was late? |
 
-**Disjoint in words.** Word i of each class below belongs to the split `_SPLIT_OF_WORD[i % 4]`, with all its forms, and no
-word is in two classes. Verbs and nouns that stand in a template itself stand in templates of one split only. What the
-splits share is function words: determiners, pronouns, auxiliaries, prepositions, question words.
+**Disjoint in words.** Word i of each class below belongs to the split `_SPLIT_OF_WORD[i % 4]` with all its forms, and
+no word is in two classes. A verb that stands in a template itself does so in one split only. What the splits share is
+function words: determiners, pronouns, auxiliaries, prepositions, question words.
 
-**Disjoint in templates.** Each split has its own templates of each phenomenon: the rule learned from simple clauses in
-train meets, say, relative clauses and passives in test.
+**Disjoint in templates.** Each split has its own templates of each phenomenon: a rule that train shows in simple
+sentences meets, say, relative clauses and passives in test.
 
 **Nothing but the rule tells the labels.** Both sentences of a pair are in the set, so every template and phenomenon is
-balanced; each choice comes in both directions (where `is` is right in one template, `are` is in its twin), so no word and
-hardly a pair of words leans to one label; and both sentences have the same number of words.
+balanced. Both have the same number of words. Each choice comes in both directions (where one template wants `is`, its
+twin wants `are`), so no word leans to a label, and what pairs of words tell in train does not help in test.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_acceptability_set"]
 
-_NUM_PAIRS = {"train": 480, "dev": 60, "test": 60}  # of each phenomenon
+_NUM_PAIRS = {"train": 400, "dev": 60, "test": 60}  # of each phenomenon
 _SPLIT_OF_WORD = ("train", "train", "dev", "test")
 
 # Open classes. Any word of a class fits any slot of that class, and all words inflect regularly.
@@ -46,14 +45,14 @@ _WORDS = {
         scientist officer prisoner customer captain professor author musician hunter clerk journalist""",
     "mary": """Mary Susan Linda Karen Nancy Lisa Betty Helen Sandra Donna Carol Ruth Sharon Laura Sarah Jessica Emily
         Julia Anna Emma Alice Rachel Maria Diana""",
-    "john": """John Robert Michael David James William Richard Thomas Charles Daniel Matthew Anthony Steven Andrew George
-        Kenneth Edward Brian Peter Henry Paul Joseph Simon Kevin""",
+    "john": """John Robert Michael David James William Richard Thomas Charles Daniel Matthew Anthony Steven Andrew
+        George Kenneth Edward Brian Peter Henry Paul Joseph Simon Kevin""",
     "lamp": """table lamp bicycle letter painting statue mirror basket blanket guitar clock carpet curtain pillow camera
         bottle ladder hammer jacket umbrella candle wallet necklace violin computer engine ticket newspaper kettle vase
         chair desk hat ring rope shirt coin telephone magazine suitcase""",
     "garden": """garden bridge station church museum library kitchen office tower river forest castle market theater
-        school hospital fountain harbor village temple airport palace cottage lake barn hotel factory stadium prison mill
-        tavern mountain tunnel canal bakery island""",
+        school hospital fountain harbor village temple airport palace cottage lake barn hotel factory stadium prison
+        mill tavern mountain tunnel canal bakery island""",
     "kind": """happy tired clever famous nervous polite lazy brave honest lonely angry hungry friendly wealthy shy proud
         jealous rude generous curious cautious patient selfish cheerful stubborn talented anxious gentle loyal modest
         greedy foolish""",
@@ -67,12 +66,12 @@ _WORDS = {
         linger snore giggle frown stare glance gaze look listen stumble cough sigh appear chuckle doze crouch lurk""",
     # verbs that must have a thing for an object
     "repair": """repair destroy describe mention remove replace damage discover obtain examine ignore inspect receive
-        carry acquire conceal crush locate abandon misplace recognize identify restore retrieve handle display mend
-        enjoy fix avoid repaint touch""",
+        carry acquire conceal crush abandon misplace recognize restore retrieve handle possess fix avoid confiscate
+        dismantle discard seize treasure cherish require request demolish fetch""",
     # verbs that must have a person for an object
-    "praise": """praise blame criticize defend trust pity admire introduce embarrass reward convince entertain punish
-        respect ridicule excuse humiliate disappoint surprise amuse protect deceive portray mock distract comfort
-        console motivate insult impress rescue support""",
+    "praise": """praise blame pity admire introduce embarrass reward convince punish respect ridicule excuse humiliate
+        surprise amuse protect deceive portray mock distract comfort console motivate insult rescue support congratulate
+        betray despise frighten flatter injure torment reassure thank annoy""",
     # verbs that take a clause
     "claim": "claim believe hope suspect insist announce assume declare predict imagine argue deny",
 }
@@ -120,6 +119,10 @@ _TEMPLATES = {
             [{john} {praise.ed} himself|himself {praise.ed} {john}] near the {garden}.
             {mary} {claim.ed} that {john} {praise.ed} [himself|herself].
             {john} {claim.ed} that {mary} {praise.ed} [herself|himself].
+            the {person.s} {claim.ed} that {mary} {praise.ed} [herself|themselves].
+            the {person.s} {claim.ed} that {john} {praise.ed} [himself|themselves].
+            {mary} {claim.ed} that the {person.s} {praise.ed} [themselves|herself].
+            {john} {claim.ed} that the {person.s} {praise.ed} [themselves|himself].
             """,
         "dev": """
             {mary} does not {praise} [herself|themselves].
@@ -130,10 +133,10 @@ _TEMPLATES = {
             {mary} tried to {praise} [herself|himself].
             {john} tried to {praise} [himself|themselves].
             {john} and {mary} {praise.ed} [themselves|herself].
-            the {person.s} {claim.ed} that {mary} will {praise} [herself|themselves].
-            the {person.s} {claim.ed} that {john} will {praise} [himself|themselves].
-            {mary} {claim.ed} that the {person.s} will {praise} [themselves|herself].
-            {john} {claim.ed} that the {person.s} will {praise} [themselves|himself].
+            the {person.s} expected {mary} to {praise} [herself|themselves].
+            the {person.s} expected {john} to {praise} [himself|themselves].
+            {mary} expected the {person.s} to {praise} [themselves|herself].
+            {john} expected the {person.s} to {praise} [themselves|himself].
             """,
     },
     "argument_structure": {
@@ -144,6 +147,10 @@ _TEMPLATES = {
             the {person.s} will [{arrive}|{repair}] {quietly}.
             {mary} has [{praise.ed}|{arrive.ed}] the {person}.
             {john} has [{arrive.ed}|{praise.ed}] behind the {garden}.
+            we found the {lamp} that {mary} [{repair.ed}|{arrive.ed}].
+            we met the {person} that {john} [{praise.ed}|{arrive.ed}].
+            the {old} {lamp} has been [{repair.ed}|{arrive.ed}].
+            they might [{arrive}|{repair}] soon.
             """,
         "dev": """
             {mary} wants to [{repair}|{arrive}] your {lamp}.
@@ -167,8 +174,11 @@ _TEMPLATES = {
             [the {person}|{person} the] {arrive.ed} {quietly}.
             the {person} {arrive.ed} [near the {garden}|the {garden} near].
             the {person.s} were [very {kind}|{kind} very].
+            {mary} [{praise.ed} us|us {praise.ed}].
+            [some of|of some] these {lamp.s} are {old}.
+            {john} [had been|been had] {kind}.
             the {person.s} [have {repair.ed}|{repair.ed} have] the {lamp}.
-            the {person} [will {often}|{often} will] {arrive}.
+            the {person} [may {arrive}|{arrive} may] near the {garden}.
             """,
         "dev": """
             [all the|the all] {person.s} {arrive.ed}.
@@ -194,6 +204,12 @@ _TEMPLATES = {
             we wonder where [the {person.s} will|will the {person.s}] {arrive}.
             did the {person} [{repair}|{repair.ed}] the {lamp}?
             we wonder who [{repair.ed}|{repair}] the {lamp}.
+            whose {lamp} [will {mary}|{mary} will] {repair}?
+            we wonder whose {lamp} [{mary} will|will {mary}] {repair}.
+            where [are the {lamp.s}|the {lamp.s} are]?
+            we wonder where [the {lamp.s} are|are the {lamp.s}].
+            had {mary} [{arrive.ed}|{arrive}]?
+            will {mary} [{arrive}|{arrive.ed}]?
             what did the {person} {repair} [there|it]?
             did the {person} {repair} [it|there]?
             """,
@@ -221,7 +237,7 @@ _CHOICE = re.compile(r"\[(?P<good>[^|]*)\|(?P<bad>[^]]*)\]")
 
 
 def make_acceptability_set(folder: Path, *, seed: int = 0) -> dict[str, Path]:
-    """Write train.tsv (4,800 sentences), dev.tsv (600) and test.tsv (600).
+    """Write train.tsv (4,000 sentences), dev.tsv (600) and test.tsv (600).
 
     Each has a header and the columns `sentence`, `label` (`acceptable` or `unacceptable`) and `phenomenon`. No sentence
     occurs twice.

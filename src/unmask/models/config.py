@@ -61,16 +61,15 @@ class BertConfig:
         for name in _SIZES:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise CheckpointError(f"config.json: {name} must be a positive integer, not {value!r}")
+                raise CheckpointError(f"{name} must be a positive integer, not {value!r}")
         if self.hidden_size % self.num_attention_heads:
             raise CheckpointError(
-                f"config.json: hidden_size {self.hidden_size} is not a multiple of "
-                f"num_attention_heads {self.num_attention_heads}"
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise CheckpointError(f"config.json: {name} must lie in [0, 1), not {value!r}")
+                raise CheckpointError(f"{name} must lie in [0, 1), not {value!r}")
 
     @property
     def num_labels(self) -> int:

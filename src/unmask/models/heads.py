@@ -13,7 +13,7 @@ from unmask.models.block import ACTIVATIONS
 if TYPE_CHECKING:
     from unmask.models.layouts import Layout
 
-__all__ = ["MaskedLMHead", "Pooler", "PooledClassifier"]
+__all__ = ["MaskedLMHead", "PooledClassifier", "Pooler"]
 
 
 class Pooler(nn.Module):

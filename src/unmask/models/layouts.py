@@ -188,7 +188,7 @@ def _varlen_attn() -> Any:
         return varlen_attn
 
     def with_window(*states: Any, is_causal: bool) -> Tensor:  # torch 2.13
-        context: Tensor = varlen_attn(*states, window_size=(-1, 0) if is_causal else (-1, -1))
+        context: Any = varlen_attn(*states, window_size=(-1, 0) if is_causal else (-1, -1))
         return context
 
     return with_window

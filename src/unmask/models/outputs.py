@@ -58,7 +58,7 @@ class NextSentenceOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class PreTrainingOutput:
-    """Both of BERT's objectives: prediction_logits as `MaskedLMOutput`, seq_relationship_logits as `NextSentenceOutput`."""
+    """Both of BERT's objectives: the logits of a `MaskedLMOutput` and those of a `NextSentenceOutput`."""
 
     prediction_logits: Tensor
     seq_relationship_logits: Tensor

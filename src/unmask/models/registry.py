@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["FAMILIES", "HEADS", "Family", "build_model", "export_weights", "load_model", "named_parameters"]
+__all__ = [
+    "FAMILIES",
+    "HEADS",
+    "Family",
+    "build_model",
+    "empty_model",
+    "export_weights",
+    "load_model",
+    "named_parameters",
+    "read_model_config",
+    "saved_head",
+]
 
 HEADS = ("encoder", "sequence-classification", "masked-lm", "next-sentence", "pre-training")
 
@@ -57,23 +68,49 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def family_of(config: Mapping[str, Any]) -> Family:
-    """Find the family a config.json names.
+def read_model_config(folder: Path) -> BertConfig:
+    """Read the config.json of a model folder.
 
     Raises:
-        CheckpointError: if there is none of that name.
+        CheckpointError: if it is missing, its family is unknown, or a value is out of range.
     """
-    model_type = config.get("model_type")
+    values = hub.read_config(folder)
+    model_type = values.get("model_type")
     if model_type not in FAMILIES:
         raise CheckpointError(
-            f"config.json: model_type {model_type!r} is not a family unmask knows; it knows {', '.join(FAMILIES)}"
+            f"{folder / 'config.json'}: model_type {model_type!r} is not a family unmask knows; "
+            f"it knows {', '.join(FAMILIES)}"
         )
-    return FAMILIES[model_type]
+    try:
+        return FAMILIES[model_type].config.from_dict(values)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+
+
+def saved_head(config: BertConfig) -> str:
+    """Tell which head a checkpoint was saved with: a key of `HEADS`."""
+    for head, model_class in FAMILIES[config.model_type].heads.items():
+        if model_class.__name__ in config.architectures:
+            return head
+    return "encoder"
+
+
+def empty_model(config: BertConfig, head: str) -> nn.Module:
+    """Make a model without memory for its weights, on torch's meta device.
+
+    Raises:
+        CheckpointError: if the family has no such head.
+    """
+    heads = FAMILIES[config.model_type].heads
+    if head not in heads:
+        raise CheckpointError(f"{config.model_type} has no {head!r} head; it has {', '.join(heads)}")
+    with torch.device("meta"):
+        return heads[head](config)
 
 
 def build_model(config: BertConfig, head: str, *, seed: int = 0) -> nn.Module:
     """Make a model with new weights: normal with the config's initializer_range, as BERT's code draws them."""
-    model = _empty_model(config, head)
+    model = empty_model(config, head)
     _fill_new_weights(model, config, {name for name, _ in model.named_parameters()}, seed)
     return model
 
@@ -101,19 +138,12 @@ def load_model(
     Raises:
         CheckpointError: if the checkpoint cannot be read or does not fit.
     """
-    values = hub.read_config(folder)
-    family = family_of(values)
-    try:
-        config = family.config.from_dict(values)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+    config = read_model_config(folder)
+    family = FAMILIES[config.model_type]
     if id2label is not None:
         config = replace(config, id2label=id2label)
-    if head is None:
-        head = _head_saved(family, config)
-    elif head not in family.heads:
-        raise CheckpointError(f"{config.model_type} has no {head} head; it has {', '.join(family.heads)}")
-    model = _empty_model(config, head)
+    head = head or saved_head(config)
+    model = empty_model(config, head)
     report = _fill(model, family.weights, hub.read_weights(folder), source=str(folder))
     new = {*report.missing, *(name for name, _, _ in report.misshaped)}
     own_names = {foreign: own for own, foreign in _names(model, family.weights)}
@@ -148,19 +178,6 @@ def _config_of(model: nn.Module) -> BertConfig:
     config = model.config
     assert isinstance(config, BertConfig)
     return config
-
-
-def _empty_model(config: BertConfig, head: str) -> nn.Module:
-    """Make a model without memory for its weights."""
-    with torch.device("meta"):
-        return FAMILIES[config.model_type].heads[head](config)
-
-
-def _head_saved(family: Family, config: BertConfig) -> str:
-    for head, model_class in family.heads.items():
-        if model_class.__name__ in config.architectures:
-            return head
-    return "encoder"
 
 
 def _has_head(model: nn.Module) -> bool:

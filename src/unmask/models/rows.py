@@ -1,7 +1,7 @@
 """Attention over sequences of different lengths on a device without a kernel for packed tokens.
 
-Sequences are arranged in rows of slots, several short ones to a row, and a mask keeps them apart. Padding a batch to its
-longest sequence makes attention pay for B * max_length**2 scores; rows filled first-fit pay for little more than
+Sequences are arranged in rows of slots, several short ones to a row, and a mask keeps them apart. Padding a batch to
+its longest sequence makes attention pay for B * max_length**2 scores; rows filled first-fit pay for little more than
 T * max_length, and sequences far shorter than the longest go to groups of shorter rows. So few slots stay empty.
 
 Axes: T packed tokens, N heads, H head dim, R rows, L slots a row, K keys of the longest sequence.
@@ -58,7 +58,7 @@ class RowPlan:
         """
         sizes = [len(group.sources) for group in self._groups]
         states = (
-            _Select.apply(x.reshape(len(self._slots), -1), self._sources, self._slots).split(sizes)
+            _select(x.reshape(len(self._slots), -1), self._sources, self._slots).split(sizes)
             for x in (query, key, value)
         )
         contexts = [
@@ -66,7 +66,7 @@ class RowPlan:
             for group, *values in zip(self._groups, *states, strict=True)
         ]
         context = contexts[0] if len(contexts) == 1 else torch.cat(contexts)
-        return _Select.apply(context, self._slots, self._sources).view(query.shape)
+        return _select(context, self._slots, self._sources).view(query.shape)
 
 
 class _Group:
@@ -126,12 +126,16 @@ def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
     return torch.add(mask, scores, alpha=1 / math.sqrt(query.shape[-1])).softmax(-1)
 
 
-class _Select(torch.autograd.Function):
+def _select(rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     """Select rows by an index whose inverse is known, so that the gradient is a selection too, not a scattered sum.
 
     Of a row selected more than once, the copy that the inverse names carries the gradient: the others are empty slots.
     """
+    selected: Tensor = _Select.apply(rows, index, inverse)  # type: ignore[no-untyped-call]
+    return selected
 
+
+class _Select(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(inverse)

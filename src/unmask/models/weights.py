@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.table import Table
-    from torch import Tensor
 
 __all__ = ["LoadReport", "WeightTable"]
 

@@ -33,13 +33,13 @@ def result_section(record: RunRecord) -> Section | None:
 
 
 def evaluations_section(record: RunRecord) -> Section | None:
-    """The scores on each file the model was evaluated on after training."""
+    """The scores of the best epoch on each file alone."""
     if not record.evaluations:
         return None
     reports = {str(content["data"]): ClassificationReport.from_dict(content) for content in record.evaluations}
     metrics = list(next(iter(reports.values())).metrics)
     return Section(
-        title="On other files",
+        title="File by file",
         explanation="The best epoch was chosen on the dev set, which flatters it a little. A file that no choice was "
         "made on gives the honest score. “Baseline” is the accuracy of always answering the most frequent label.",
         html=html_table(
@@ -114,7 +114,8 @@ def _verdict(report: ClassificationReport) -> str:
 
 def _matrix(report: ClassificationReport) -> str:
     names = [escape(label.name) for label in report.classes]
-    html = "<thead><tr><th>label ↓ predicted →</th>" + "".join(f"<th>{name}</th>" for name in names) + "</tr></thead>\n"
+    headings = "".join(f"<th>{name}</th>" for name in ["label ↓<br>predicted →", *names])
+    html = f"<thead><tr>{headings}</tr></thead>\n<tbody>\n"
     for row, (name, counts) in enumerate(zip(names, report.confusion_matrix, strict=True)):
         html += f"<tr><th>{name}</th>"
         for column, count in enumerate(counts):
@@ -122,7 +123,7 @@ def _matrix(report: ClassificationReport) -> str:
             kind = ' class="right"' if row == column else ""
             html += f'<td{kind} style="--share: {share}"><b>{count:,}</b><small>{share}</small></td>'
         html += "</tr>\n"
-    return f'<div class="scroll"><table class="matrix">\n{html}</table></div>'
+    return f'<div class="scroll"><table class="matrix">\n{html}</tbody></table></div>'
 
 
 def _mistake(line: dict[str, Any]) -> str:

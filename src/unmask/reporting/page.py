@@ -100,7 +100,7 @@ def _render_section(section: Section, number: int) -> str:
 
 def _render_plot(plot: Plot) -> str:
     caption = escape(plot.caption or "")
-    svg = to_svg(plot.figure).replace("<svg", f'<svg role="img" aria-label="{caption}"', 1)
+    svg = to_svg(plot.figure, name=plot.name).replace("<svg", f'<svg role="img" aria-label="{caption}"', 1)
     return f"<figure>\n{svg}<figcaption>{caption}</figcaption>\n</figure>"
 
 

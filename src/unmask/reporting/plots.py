@@ -43,16 +43,21 @@ def to_png(figure: Figure) -> bytes:
     return image.getvalue()
 
 
-def to_svg(figure: Figure) -> str:
-    """The figure as an `<svg>` element to put into a page: the page's font, and its colours by day and by night."""
+def to_svg(figure: Figure, *, name: str) -> str:
+    """The figure as an `<svg>` element to put into a page: the page's font, and its colours by day and by night.
+
+    Args:
+        figure: the drawing; as its colours come from `theme`, they follow the page's.
+        name: makes the ids in it differ from those of the other figures on the page.
+    """
     import matplotlib
 
     image = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "unmask"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(image, format="svg", transparent=True, metadata={"Date": None})
     svg = image.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # every figure has an "axes_1", and ids must be unique on a page
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to them, and every figure has an "axes_1"
     for name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{name})")
     return svg
@@ -93,7 +98,6 @@ def learning_rate_plot(steps: Sequence[Mapping[str, Any]]) -> Figure:
     step = [entry["step"] for entry in steps]
     rate = [entry["learning_rate"] for entry in steps]
     axes.plot(step, rate, color=LIGHT["green"], linewidth=1.8)
-    axes.fill_between(step, rate, color=LIGHT["green"], alpha=0.1, linewidth=0)
     axes.yaxis.set_major_formatter(
         lambda value, _: f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-") if value else "0"
     )
@@ -103,7 +107,7 @@ def learning_rate_plot(steps: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def epoch_loss_plot(epochs: Sequence[Mapping[str, Any]], *, overfitting_epoch: int | None) -> Figure:
+def epoch_loss_plot(epochs: Sequence[Mapping[str, Any]], *, overfitting_epoch: float | None) -> Figure:
     """Training and dev loss of each epoch.
 
     Args:
@@ -128,7 +132,7 @@ def epoch_loss_plot(epochs: Sequence[Mapping[str, Any]], *, overfitting_epoch: i
     return figure
 
 
-def epoch_scores_plot(epochs: Sequence[Mapping[str, Any]], *, names: Mapping[str, str], best_epoch: int) -> Figure:
+def epoch_scores_plot(epochs: Sequence[Mapping[str, Any]], *, names: Mapping[str, str], best_epoch: float) -> Figure:
     """Scores on the dev set after each epoch.
 
     Args:

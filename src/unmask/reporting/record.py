@@ -21,18 +21,16 @@ class RunRecord:
     """The files of a run folder; a file that is not there yet reads as empty.
 
     Args:
-        folder: the run folder.
         config: settings as resolved, of `config.json`.
         environment: versions and machine, of `environment.json`.
         command: what was typed, of `command.txt`.
         steps: one entry per optimizer step, in order, of `metrics.jsonl`; a step done again after a resume counts once.
-        epochs: one entry per epoch, likewise; scores on the dev set are named `dev_<metric>`.
+        epochs: one entry per evaluation, likewise; `epoch` may be a fraction, scores on the dev set are `dev_<metric>`.
         data: per split its rows, tokens and lengths, of `data.json`.
         predictions: the best model's answers on the dev set, of `predictions_dev.jsonl`.
         evaluations: one entry per file the model was evaluated on later, of `evaluation.json`.
     """
 
-    folder: Path
     config: dict[str, Any]
     environment: dict[str, Any]
     command: str
@@ -54,7 +52,6 @@ class RunRecord:
         lines = _read_lines(folder / "metrics.jsonl")
         command = folder / "command.txt"
         return cls(
-            folder=folder,
             config=_read_json(folder / "config.json", {}),
             environment=_read_json(folder / "environment.json", {}),
             command=command.read_text(encoding="utf-8").strip() if command.is_file() else "",
@@ -72,22 +69,22 @@ class RunRecord:
 
     @property
     def best_epoch(self) -> dict[str, Any] | None:
-        """The first epoch with the best `metric_for_best`: the lowest loss, or the highest of any other metric."""
+        """The first epoch with the best `metric_for_best`: the lowest loss or perplexity, the highest of any other."""
         name = f"dev_{self.metric_for_best}"
-        sign = -1 if self.metric_for_best == "loss" else 1
+        sign = -1 if name.endswith(("loss", "perplexity")) else 1
         return max(
             (epoch for epoch in self.epochs if name in epoch), key=lambda epoch: sign * epoch[name], default=None
         )
 
     @property
-    def overfitting_epoch(self) -> int | None:
+    def overfitting_epoch(self) -> float | None:
         """The epoch of the lowest dev loss, if any came after it: from there on the model learns the training set only.
 
         None if the last epoch is the best one, or no dev loss was measured.
         """
         measured = [epoch for epoch in self.epochs if "dev_loss" in epoch]
         lowest = min(measured, key=lambda epoch: epoch["dev_loss"], default=None)
-        return None if lowest is None or lowest is measured[-1] else int(lowest["epoch"])
+        return None if lowest is None or lowest is measured[-1] else lowest["epoch"]
 
     @cached_property
     def dev_report(self) -> ClassificationReport | None:
@@ -111,8 +108,8 @@ def _read_json(path: Path, default: Any) -> Any:
     except ValueError as error:
         raise DataError(f"is not JSON ({error}); the run that wrote it must be repeated", path=path) from error
     if type(content) is not type(default):
-        kind = {dict: "an object", list: "a list"}[type(default)]
-        raise DataError(f"should hold {kind} of JSON", path=path)
+        kind = "an object" if isinstance(default, dict) else "a list"
+        raise DataError(f"should hold {kind} in JSON", path=path)
     return content
 
 

@@ -8,35 +8,31 @@ from unmask.files import new_folder, write_text
 from unmask.reporting.classification import CLASSIFICATION_SECTIONS
 from unmask.reporting.page import Section, render_page
 from unmask.reporting.plots import to_png
+from unmask.reporting.record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from unmask.reporting.record import RunRecord
-
 __all__ = ["write_report"]
 
 
 def write_report(
-    folder: Path,
-    record: RunRecord,
-    *,
-    sections: Sequence[Callable[[RunRecord], Section | None]] = CLASSIFICATION_SECTIONS,
+    folder: Path, *, sections: Sequence[Callable[[RunRecord], Section | None]] = CLASSIFICATION_SECTIONS
 ) -> Path:
-    """Write `report.html` and `plots/*.png`, in place of those that are there.
+    """Write `report.html` and `plots/*.png` of a run, in place of those that are there.
 
     Args:
-        folder: where to write, as a rule the run folder itself.
-        record: what the run left.
+        folder: the run folder.
         sections: the makers of the report's sections, in order; a task chooses them. One that returns None is left out.
 
     Returns:
         The path of `report.html`.
 
     Raises:
-        DataError: the folder cannot be written to.
+        DataError: the folder holds no run, holds a broken file, or cannot be written to.
     """
+    record = RunRecord.read(folder)
     made = [section for make in sections if (section := make(record)) is not None]
     with new_folder(folder / "plots", replace=True) as partial:
         for plot in (plot for section in made for plot in section.plots):
@@ -45,7 +41,7 @@ def write_report(
     write_text(
         page,
         render_page(
-            title=record.folder.resolve().name,
+            title=folder.resolve().name,
             kind=f"{record.config.get('task', 'training')} report",
             summary=_summary(record),
             sections=made,
@@ -57,10 +53,12 @@ def write_report(
 def _summary(record: RunRecord) -> str:
     """What was trained on what, as far as the settings tell: "minilm, trained on train.tsv (7,695 texts), ..."."""
     settings = record.config
-    dev = settings.get("dev") or "texts held back from it"
     parts = [str(settings["model"])] if "model" in settings else []
     if "train" in settings:
-        parts += [f"trained on {settings['train']}{_rows(record, 'train')}", f"judged on {dev}{_rows(record, 'dev')}"]
+        parts.append(f"trained on {settings['train']}{_rows(record, 'train')}")
+    if "dev" in record.data:
+        dev = " and ".join(settings.get("dev") or ["texts held back"])
+        parts.append(f"judged on {dev}{_rows(record, 'dev')}")
     return ", ".join(parts)
 
 

@@ -54,7 +54,7 @@ def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
     seconds = sum(epoch.get("train_seconds", 0) + epoch.get("eval_seconds", 0) for epoch in record.epochs)
     others = {key.removeprefix("dev_"): value for key, value in best.items() if key.startswith("dev_")}
     facts = {score_name(name): format_score(name, value) for name, value in others.items() if name != metric}
-    facts["Best epoch"] = f"{best['epoch']} of {len(record.epochs)}"
+    facts["Best epoch"] = f"{_epoch(best)} of {_epoch(record.epochs[-1])}"
     if "dev" in record.data:
         facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
     if seconds:
@@ -113,7 +113,7 @@ def epochs_section(record: RunRecord) -> Section | None:
     if best is not None and metrics:
         names = {score_name(key.removeprefix("dev_")): key for key in metrics}
         caption = (
-            f"Scores on texts the model was not trained on. Dashed: epoch {best['epoch']}, the best by "
+            f"Scores on texts the model was not trained on. Dashed: epoch {_epoch(best)}, the best by "
             f"{score_name(record.metric_for_best)}; its weights were kept."
         )
         shown.append(
@@ -130,7 +130,7 @@ def epochs_section(record: RunRecord) -> Section | None:
         plots=tuple(shown),
         html=html_table(
             ["Epoch", *columns],
-            [[str(epoch["epoch"]), *(_cell(key, epoch[key]) for key in columns.values())] for epoch in record.epochs],
+            [[_epoch(epoch), *(_cell(key, epoch[key]) for key in columns.values())] for epoch in record.epochs],
             best_row=record.epochs.index(best) if best is not None else None,
         ),
     )
@@ -201,8 +201,8 @@ def _overfitting(record: RunRecord) -> str:
         return "The train loss should fall; without a dev set nobody knows whether the model learns or memorises."
     if record.overfitting_epoch is not None:
         return (
-            f"The dev loss is lowest after epoch {record.overfitting_epoch} (ringed). Later epochs (shaded) do worse "
-            "on the texts held back, however well they fit the training texts: that is overfitting."
+            f"The dev loss is lowest after epoch {record.overfitting_epoch:.4g} (ringed). Later epochs (shaded) do "
+            "worse on the texts held back, however well they fit the training texts: that is overfitting."
         )
     if len(record.epochs) == 1:
         return "One epoch is too few to see overfitting: that needs a dev loss that rises again."
@@ -224,6 +224,10 @@ def _padded_positions(split: Mapping[str, Any]) -> dict[str, int]:
     return {names[way]: count for way, count in sorted(ways.items(), key=lambda entry: entry[1])}
 
 
+def _epoch(entry: Mapping[str, Any]) -> str:
+    return f"{entry['epoch']:.4g}"
+
+
 def _cell(key: str, value: float) -> str | float:
     return f"{value:.1f}" if key.endswith("_seconds") else round(value) if key == "tokens_per_second" else value
 
@@ -235,11 +239,13 @@ def _duration(seconds: float) -> str:
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as one level: `optimizer.learning_rate`."""
+    """Nested settings as one level, `optimizer.learning_rate`, each value as people write it."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            flat[f"{prefix}{name}"] = ", ".join(map(str, value)) or "none"
         else:
             flat[f"{prefix}{name}"] = "none" if value is None else str(value)
     return flat

@@ -78,17 +78,15 @@ class BatchEncoding:
 
     @property
     def input_ids(self) -> list[list[int]]:
-        """One list per text, as in its encoding."""
+        """One list per text, as in its encoding; so are the two below."""
         return [encoding.input_ids for encoding in self.encodings]
 
     @property
     def token_type_ids(self) -> list[list[int]]:
-        """One list per text, as in its encoding."""
         return [encoding.token_type_ids for encoding in self.encodings]
 
     @property
     def attention_mask(self) -> list[list[int]]:
-        """One list per text, as in its encoding."""
         return [encoding.attention_mask for encoding in self.encodings]
 
     @property

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -109,19 +109,21 @@ class Explanation:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for header in ("#", "word", "token", "id", "type", "mask", "offsets", "text"):
-            table.add_column(header, justify="left" if header in ("token", "text") else "right")
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+        for header in ("#", "word", "", "token", "id", "type", "mask", "offsets", "text"):
+            justify: Literal["left", "right"] = "left" if header in ("token", "text") else "right"
+            table.add_column(header, justify=justify, overflow="fold", no_wrap=header not in ("word", "text"))
         encoding = self.encoding
         for sequence_id, positions in _group_by_word(encoding):
             text = "" if sequence_id is None else self.texts[sequence_id].text
             word = _visible(text[slice(*_span(encoding, positions))])
-            branches = ["  "] if len(positions) == 1 else [" ┬", *[" ├"] * (len(positions) - 2), " └"]
+            branches = [""] if len(positions) == 1 else ["┬", *["├"] * (len(positions) - 2), "└"]
             for position, branch in zip(positions, branches, strict=True):
                 start, end = encoding.offsets[position]
                 table.add_row(
                     Text(str(position), "dim"),
-                    Text.assemble(word if position == positions[0] else "", (branch, "dim")),
+                    word if position == positions[0] else "",
+                    Text(branch, "dim"),
                     _visible(encoding.tokens[position]),
                     str(encoding.input_ids[position]),
                     str(encoding.token_type_ids[position]),

@@ -210,9 +210,12 @@ class Tokenizer:
             raise SettingsError("truncation only_second needs pairs, and there is no second text")
         if max_length is not None and truncation != "do_not_truncate":
             num_special_tokens = self.backend.num_special_tokens_to_add(text_pairs is not None)
-            minimum = num_special_tokens if add_special_tokens else 0
+            minimum = num_special_tokens if add_special_tokens else 1
             if max_length < minimum:
-                raise SettingsError(f"max_length is {max_length}, but the special tokens alone take {minimum}")
+                raise SettingsError(
+                    f"max_length is {max_length}, but must be at least {minimum}"
+                    + (", to hold the special tokens" if add_special_tokens else "")
+                )
 
         inputs = list(texts) if text_pairs is None else list(zip(texts, text_pairs, strict=True))
         try:

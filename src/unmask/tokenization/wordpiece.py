@@ -51,15 +51,13 @@ def read_vocab(vocab_file: Path) -> dict[str, int]:
         CheckpointError: the file is missing, empty or not UTF-8, or a line is empty or repeats another.
     """
     try:
-        pieces = (
-            vocab_file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-        )  # U+2028 is a piece, no line end
+        content = vocab_file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{vocab_file}: cannot be read as a vocabulary ({error})") from error
-    if pieces == [""]:
+    if not content:
         raise CheckpointError(f"{vocab_file}: the vocabulary is empty")
     vocab: dict[str, int] = {}
-    for index, piece in enumerate(pieces):
+    for index, piece in enumerate(content.removesuffix("\n").split("\n")):  # not splitlines: U+2028 is a piece
         if not piece:
             raise CheckpointError(f"{vocab_file}, line {index + 1}: an empty line, where each line must hold one piece")
         if piece in vocab:

@@ -1,0 +1,24 @@
+"""The loop that trains any model on any objective, its settings, and what it leaves behind."""
+
+from unmask.training.distributed import is_main_process
+from unmask.training.loop import DivergedError, TrainingResult, train
+from unmask.training.objective import Batch, Objective
+from unmask.training.optimizer import AfterUpdate, Optimizer, parameter_groups
+from unmask.training.schedules import learning_rate_factor
+from unmask.training.settings import Precision, Schedule, TrainingSettings
+
+__all__ = [
+    "AfterUpdate",
+    "Batch",
+    "DivergedError",
+    "Objective",
+    "Optimizer",
+    "Precision",
+    "Schedule",
+    "TrainingResult",
+    "TrainingSettings",
+    "is_main_process",
+    "learning_rate_factor",
+    "parameter_groups",
+    "train",
+]

@@ -5,8 +5,8 @@
                               state.json              `TrainingState`
                               manifest.json           SHA-256 of the three, written last
 
-Each is written aside, flushed to the disk and renamed (`files.new_folder`). The last two stay, and with each the one that
-was best when it was saved: the best weights are an ordinary checkpoint that a newer one points to, so there is no
+Each is written aside, flushed to the disk and renamed (`files.new_folder`). The last two stay, and with each the one
+that was best when it was saved: the best weights are an ordinary checkpoint that a newer one points to, so there is no
 moment at which a kill could lose them.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
@@ -47,6 +48,7 @@ _KEPT = 2  # checkpoints: the newest, and the one before it in case the newest i
 
 
 def step_folder(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint of a step is, or would be."""
     return checkpoints / f"step-{step:08d}"
 
 
@@ -65,7 +67,9 @@ def save_checkpoint(checkpoints: Path, *, model: nn.Module, optimizer: Optimizer
 
 
 def latest_checkpoint(checkpoints: Path) -> Path | None:
-    """The newest checkpoint that is whole, with a warning in the log for each newer one that is not.
+    """Find the newest checkpoint that is whole; what is damaged after it is removed, with a warning in the log.
+
+    Only for the one process that writes there.
 
     Returns:
         Its folder, or None where none was ever saved.
@@ -76,15 +80,18 @@ def latest_checkpoint(checkpoints: Path) -> Path | None:
     if not checkpoints.is_dir():
         return None
     remove_leftovers(checkpoints)
-    folders = _by_step(checkpoints)
-    for folder in reversed(folders):
+    damaged = []
+    for folder in reversed(_by_step(checkpoints)):
         try:
             verify(folder)
         except CheckpointError as error:
-            _LOG.warning("%s; trying the checkpoint before it", error)
+            _LOG.warning("%s; trying the one before it", error)
+            damaged.append(folder)
         else:
+            for newer in damaged:
+                shutil.rmtree(newer)
             return folder
-    if folders:
+    if damaged:
         raise CheckpointError(f"{checkpoints}: every checkpoint is damaged; start the run again")
     return None
 
@@ -101,10 +108,13 @@ def verify(folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: the checkpoint is damaged ({error})") from error
     if damaged:
-        raise CheckpointError(f"{folder}: the checkpoint is damaged ({', '.join(damaged)} changed since it was written)")
+        raise CheckpointError(
+            f"{folder}: the checkpoint is damaged ({', '.join(damaged)} changed since it was written)"
+        )
 
 
 def load_state(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint's `state.json`, as `TrainingState.continued` takes it."""
     state: dict[str, Any] = json.loads((folder / _STATE).read_bytes())
     return state
 
@@ -121,7 +131,7 @@ def load_model_weights(folder: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict({name: weights[kept[_place(tensor)]] for name, tensor in own.items()} | weights)
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: the checkpoint is of another model ({error})") from error
+        raise CheckpointError(f"the checkpoint is of another model ({' '.join(str(error).split())})") from error
 
 
 def load_optimizer_state(folder: Path, optimizer: Optimizer) -> None:
@@ -138,8 +148,9 @@ def remove_unneeded(checkpoints: Path) -> None:
     folders = _by_step(checkpoints)
     kept = set(folders[-_KEPT:])
     for folder in folders[-_KEPT:]:
-        if (best_step := load_state(folder)["best_step"]) is not None:
-            kept.add(step_folder(checkpoints, best_step))
+        with suppress(OSError, ValueError, KeyError):  # the older one may be damaged: then it names no best
+            if (best_step := load_state(folder)["best_step"]) is not None:
+                kept.add(step_folder(checkpoints, best_step))
     for folder in folders:
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)

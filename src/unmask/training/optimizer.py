@@ -19,7 +19,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps for each parame
 
 @runtime_checkable
 class AfterUpdate(Protocol):
-    """A module that keeps weights out of the optimizer's sight, and is told what each update would have done to them."""
+    """A module with weights the optimizer does not see, told what each update would have done to them."""
 
     def after_update(self, *, decay: float) -> None:
         """Take note of one optimizer step; decay is 1 - learning_rate * weight_decay."""
@@ -91,8 +91,9 @@ class Optimizer:
     def state_dict(self) -> dict[str, Tensor]:
         """AdamW's moments and step counts as `<parameter>.<moment>`."""
         return {
-            f"{self._names[parameter]}.{moment}": values[moment]
-            for parameter, values in self._adamw.state.items()
+            f"{name}.{moment}": self._adamw.state[parameter][moment]
+            for parameter, name in self._names.items()
+            if parameter in self._adamw.state
             for moment in _MOMENTS
         }
 
@@ -104,7 +105,9 @@ class Optimizer:
         """
         expected = {f"{name}.{moment}" for name in self._names.values() for moment in _MOMENTS}
         if not state.keys() <= expected:
-            raise CheckpointError(f"the optimizer's state is of another model: {min(state.keys() - expected)} is unknown")
+            raise CheckpointError(
+                f"the optimizer's state is of another model: {min(state.keys() - expected)} is unknown"
+            )
         for parameter, name in self._names.items():
             if f"{name}.step" in state:  # a parameter that never had a gradient has no state
                 self._adamw.state[parameter] = {

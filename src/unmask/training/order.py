@@ -1,7 +1,7 @@
-"""Which samples each step sees, and in which order: pure functions of (seed, epoch, step), so a run can go on anywhere.
+"""Which samples each step sees, in which order: pure functions of (seed, epoch, step), so a run can go on anywhere.
 
-Random words come from Philox, a counted generator, by way of `random_raw`: numpy promises that stream for good, which it
-does not for `permutation`.
+Random words come from Philox, a counted generator, by way of `random_raw`: numpy promises that stream for good, which
+it does not for `permutation`.
 """
 
 from __future__ import annotations

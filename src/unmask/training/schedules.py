@@ -26,9 +26,9 @@ def learning_rate_factor(schedule: Schedule, step: int, *, warmup_steps: int, to
     """
     if step < warmup_steps:
         return step / warmup_steps
-    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    falling_steps = max(1, total_steps - warmup_steps)
     if schedule == "linear":
-        return max(0.0, 1 - progress)
+        return max(0.0, (total_steps - step) / falling_steps)
     if schedule == "cosine":
-        return max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / falling_steps))
     return 1.0

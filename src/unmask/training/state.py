@@ -1,4 +1,4 @@
-"""Where a run stands: the few numbers that, with the weights and the optimizer's moments, determine all that follows."""
+"""Where a run stands: the numbers that, with the weights and the optimizer's moments, determine all that follows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from unmask.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from unmask.training.metrics_log import Row
     from unmask.training.settings import TrainingSettings
 
 __all__ = ["TrainingState"]
@@ -64,19 +65,24 @@ class TrainingState:
         settings: dict[str, Any] = saved["settings"]
         before, now = (
             {name: value for name, value in each.items() if name not in _FREE_TO_CHANGE}
-            for each in (settings | {"num_samples": saved["num_samples"]}, self.settings | {"num_samples": self.num_samples})
+            for each in (
+                settings | {"num_samples": saved["num_samples"]},
+                self.settings | {"num_samples": self.num_samples},
+            )
         )
-        changes = [f"{name} was {before.get(name)} and is {now.get(name)}" for name in now if before.get(name) != now[name]]
+        changes = [
+            f"{name} was {before.get(name)} and is {now.get(name)}" for name in now if before.get(name) != now[name]
+        ]
         if changes:
             raise CheckpointError(f"{', '.join(changes)}: resume a run as it began, or start a new one")
         return type(self)(**saved | {"settings": self.settings})
 
-    def count_step(self, *, loss: float, num_targets: int, num_tokens: int, seconds: float) -> None:
-        """Add one step to the sums that the next evaluation reports."""
-        self.loss_sum += loss * num_targets
-        self.num_targets += num_targets
-        self.num_tokens += num_tokens
-        self.train_seconds += seconds
+    def count_step(self, row: Row) -> None:
+        """Add a "step" row to the sums that the next evaluation reports."""
+        self.loss_sum += row["loss"] * row["num_targets"]
+        self.num_targets += row["num_targets"]
+        self.num_tokens += row["num_tokens"]
+        self.train_seconds += row["seconds"]
 
     def reset_sums(self) -> None:
         self.loss_sum, self.num_targets, self.num_tokens, self.train_seconds = 0.0, 0, 0, 0.0

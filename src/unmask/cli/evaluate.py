@@ -1,0 +1,27 @@
+"""`unmask evaluate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unmask.cli.arguments import parse_with_json, print_json
+from unmask.cli.tables import evaluations_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, evaluate, print the scores, label by label too."""
+    from rich.console import Console
+
+    from unmask.metrics import ClassificationReport
+    from unmask.workflows.evaluate import evaluate
+
+    entry, as_json = parse_with_json(evaluate, arguments, command="evaluate")
+    if as_json:
+        print_json(entry)
+        return
+    console = Console()
+    console.print(evaluations_table([entry]))
+    console.print(ClassificationReport.from_dict(entry).to_table())

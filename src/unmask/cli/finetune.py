@@ -1,0 +1,35 @@
+"""`unmask finetune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from unmask.cli.arguments import parse, recipe_arguments
+from unmask.cli.tables import evaluations_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EXAMPLES = """\
+The task may stand first, without its flag. --config takes a recipe, a file of these settings; other flags override it.
+
+  unmask finetune classification --train train.tsv --output-dir runs/mine
+  unmask finetune --config recipes/cola.yaml --seed 3 --output-dir runs/cola-3
+  unmask finetune --resume --output-dir runs/cola-3"""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, fine-tune, say what came of it."""
+    from unmask.workflows.finetune import FinetuneSettings, finetune
+
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--task", *arguments]
+    settings = parse(FinetuneSettings, recipe_arguments(arguments), command="finetune", more_help=_EXAMPLES)
+    result = finetune(settings)
+    if result is None:  # not the first of several processes
+        return
+    console = Console()
+    console.print(evaluations_table([{"data": "dev", "metrics": result.dev}, *result.evaluations]))
+    console.print(f"report  {result.report}\nmodel   {result.model}", highlight=False, soft_wrap=True)

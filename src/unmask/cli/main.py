@@ -1,0 +1,76 @@
+"""The command `unmask`: it finds the command that was named, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from unmask.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+# Name, the module of unmask.cli whose `run` does it, and what it does. Kept as text so that help answers at once.
+_COMMANDS = {
+    "finetune": ("finetune", "fine-tune a pretrained model on labelled texts, evaluate it, write a report"),
+    "evaluate": ("evaluate", "score a fine-tuned model on a labelled file"),
+    "predict": ("predict", "label texts with a fine-tuned model"),
+    "fill": ("fill", "guess the words behind [MASK]"),
+    "tokenize": ("tokenize", "show how a text becomes tokens, step by step"),
+    "params": ("params", "list a model's parameters"),
+    "report": ("report", "write the report of a run again"),
+    "demo": ("demo", "fine-tune the pretrained MiniLM on the embedded data set, and try it"),
+}
+
+_HELP = """\
+usage: unmask COMMAND [OPTIONS]      unmask COMMAND --help tells all of a command
+
+unmask takes a BERT-family language model through its whole life, and never computes on padding.
+
+commands:
+{commands}
+
+start here:
+  unmask demo
+  unmask tokenize "During the hackathon we slept" --model minilm
+  unmask finetune classification --train train.tsv --output-dir runs/mine
+  unmask predict runs/mine "They drank the pub."
+
+exit codes: 0 done, 2 usage, 3 bad data or checkpoint, 4 a gate failed, 130 interrupted (with a saved checkpoint)
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_HELP.format(commands="\n".join(f"  {name:<10}{what}" for name, (_, what) in _COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"unmask {version('unmask')}")
+        return 0
+    name, *rest = arguments
+    if name not in _COMMANDS:
+        print(f"unmask: there is no command {name!r}; unmask --help lists them", file=sys.stderr)
+        return 2
+    try:
+        importlib.import_module(f"unmask.cli.{_COMMANDS[name][0]}").run(rest)
+    except UnmaskError as error:
+        print(f"unmask {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"unmask {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""`unmask predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path  # noqa: TC003 - the command line is made from these annotations
+from typing import TYPE_CHECKING
+
+from unmask.cli.arguments import parse_with_json
+from unmask.cli.tables import predictions_table
+from unmask.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unmask.tasks import TextExample
+    from unmask.workflows.predict import Prediction
+
+_HELP = """\
+Texts come from the command line, from --data, or else from standard input, one a line. --output writes JSON lines.
+
+  unmask predict runs/mine "They drank the pub." "They drank the beer."
+  unmask predict runs/mine --data texts.tsv --text-column sentence --output labelled.jsonl
+  cat texts.txt | unmask predict runs/mine"""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, predict, print a table or write JSON lines."""
+    from rich.console import Console
+
+    (predictions, output), as_json = parse_with_json(_predict, arguments, command="predict", more_help=_HELP)
+    lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
+    if output is not None:
+        from unmask.files import write_text
+
+        write_text(output, "".join(f"{line}\n" for line in lines))
+        print(f"{len(predictions):,} predictions written to {output}", file=sys.stderr)
+    elif as_json:
+        for line in lines:
+            print(line)
+    else:
+        Console().print(predictions_table(predictions))
+
+
+def _predict(
+    model: str,
+    /,
+    *texts: str,
+    data: str | None = None,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    column_names: tuple[str, ...] | None = None,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    output: Path | None = None,
+) -> tuple[list[Prediction], Path | None]:
+    """Label texts with a fine-tuned model.
+
+    Args:
+        model: a run folder, a model folder or a hub id.
+        texts: the texts.
+        data: a file of texts, in the formats of training files; its label column, if any, is not read.
+        split: which part of a data set.
+        data_dir: folder in which a relative path is also looked for; None is the variable UNMASK_DATA_DIR.
+        column_names: names for the columns of a file without a header; None is what the run had.
+        text_column: the column of the text; None is what the run had.
+        text_pair_column: the column of the second text of a pair; None is what the run had.
+        output: a file for the predictions, one JSON object a line.
+    """
+    from unmask.workflows.predict import predict_examples, read_texts
+
+    if texts and data is not None:
+        raise SettingsError("give texts or --data, not both")
+    if data is None:
+        return predict_examples(model, _typed_examples(texts) if texts else _standard_input()), output
+    examples = read_texts(
+        model,
+        data=data,
+        split=split,
+        data_dir=data_dir,
+        column_names=column_names,
+        text_column=text_column,
+        text_pair_column=text_pair_column,
+    )
+    return predict_examples(model, examples), output
+
+
+def _typed_examples(texts: Sequence[str]) -> list[TextExample]:
+    from unmask.tasks import TextExample
+
+    return [
+        TextExample(text=text, text_pair=None, label=None, source="texts", line=number)
+        for number, text in enumerate(texts, start=1)
+    ]
+
+
+def _standard_input() -> list[TextExample]:
+    from unmask.tasks import TextExample
+
+    if sys.stdin.isatty():
+        print("type texts, one a line; ctrl-D ends", file=sys.stderr)
+    try:
+        lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", path="standard input") from error
+    return [
+        TextExample(text=line, text_pair=None, label=None, source="standard input", line=number)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]

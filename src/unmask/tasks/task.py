@@ -1,0 +1,183 @@
+"""What a fine-tuning task is, and how it meets the training loop. Axes: B samples of a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+
+from unmask.packing import PackedBatch, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from unmask.tokenization import BatchEncoding
+
+__all__ = ["FineTuning", "Samples", "Task", "TaskBatch", "evaluate_samples", "make_batch", "predict_logits"]
+
+_TOKENS_AT_ONCE = 4096  # of one forward pass in evaluation: large enough for fast products, small enough for a laptop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Encoded texts, ready for a model.
+
+    Args:
+        input_ids: token ids of each sample, int64.
+        token_type_ids: the same shapes.
+        targets: what each sample should give, int64 (num_samples,); None where it is not known.
+        num_truncated_texts: texts that were cut to fit.
+        num_truncated_tokens: tokens cut from them.
+    """
+
+    input_ids: list[NDArray[np.int64]]
+    token_type_ids: list[NDArray[np.int64]]
+    targets: NDArray[np.int64] | None
+    num_truncated_texts: int
+    num_truncated_tokens: int
+
+    @classmethod
+    def of(cls, encodings: BatchEncoding, targets: Sequence[int] | None) -> Samples:
+        """Take what a model needs of a tokenizer's result."""
+        return cls(
+            input_ids=[np.asarray(ids, np.int64) for ids in encodings.input_ids],
+            token_type_ids=[np.asarray(types, np.int64) for types in encodings.token_type_ids],
+            targets=None if targets is None else np.asarray(targets, np.int64),
+            num_truncated_texts=encodings.num_truncated_texts,
+            num_truncated_tokens=encodings.num_truncated_tokens,
+        )
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.fromiter((len(ids) for ids in self.input_ids), np.int64, count=len(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBatch:
+    """The samples of one forward pass and their targets, int64 (B,)."""
+
+    inputs: PackedBatch
+    targets: Tensor
+
+    @property
+    def num_targets(self) -> int:
+        return len(self.targets)
+
+    @property
+    def num_tokens(self) -> int:
+        return self.inputs.total_tokens
+
+    def to(self, device: torch.device) -> TaskBatch:
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device, non_blocking=True))
+
+
+class Task(ABC):
+    """One way to fine-tune: which head, which loss, which scores. Its examples and how they are read are its own.
+
+    Attributes:
+        name: as users type it.
+        head: key of `unmask.models.registry.HEADS`.
+        metric_for_best: the score that chooses the best checkpoint unless told otherwise.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[str]
+    metric_for_best: ClassVar[str]
+
+    @abstractmethod
+    def compute_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Sum the loss over the targets of a batch: a scalar."""
+
+    @abstractmethod
+    def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
+        """Score all logits of a data set against its targets; higher is better."""
+
+
+class FineTuning:
+    """A task's samples as what the training loop learns (`unmask.training.Objective`).
+
+    Args:
+        task: the task.
+        train: samples with targets.
+        dev: samples with targets, to score by.
+        seed: of dropout.
+    """
+
+    def __init__(self, task: Task, train: Samples, dev: Samples, *, seed: int) -> None:
+        self._task, self._train, self._dev = task, train, dev
+        self._seed = seed
+
+    @property
+    def num_samples(self) -> int:
+        return len(self._train)
+
+    def collate(self, sample_indices: Sequence[int], *, epoch: int) -> TaskBatch:
+        return make_batch(
+            self._train, np.asarray(sample_indices), dropout_seeds=_dropout_seeds(self._seed, epoch, sample_indices)
+        )
+
+    def compute_loss(self, model: nn.Module, batch: TaskBatch) -> Tensor:
+        return self._task.compute_loss(model(batch.inputs).logits, batch.targets)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return evaluate_samples(model, self._task, self._dev)[1]
+
+
+def make_batch(
+    samples: Samples, indices: NDArray[np.int64], *, dropout_seeds: NDArray[np.int64] | None = None
+) -> TaskBatch:
+    """Pack the samples of these indices."""
+    inputs = pack(
+        [samples.input_ids[i] for i in indices],
+        [samples.token_type_ids[i] for i in indices],
+        dropout_seeds=dropout_seeds,
+    )
+    targets = np.zeros(0, np.int64) if samples.targets is None else samples.targets[indices]
+    return TaskBatch(inputs=inputs, targets=torch.from_numpy(targets))
+
+
+def predict_logits(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
+    """Run a model over all samples, in float32 and in their order.
+
+    Samples of like length go together, so that attention on CPU has few empty slots.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    rows, order = [], []
+    with torch.inference_mode():
+        for indices in _by_length(samples.lengths):
+            rows.append(model(make_batch(samples, indices).inputs.to(device)).logits.float().cpu())
+            order.append(indices)
+    model.train(was_training)
+    return torch.cat(rows).numpy()[np.argsort(np.concatenate(order))]
+
+
+def evaluate_samples(model: nn.Module, task: Task, samples: Samples) -> tuple[NDArray[np.float32], dict[str, float]]:
+    """Predict all samples and score them: the logits, and the scores with the mean "loss" among them."""
+    assert samples.targets is not None
+    logits = predict_logits(model, samples)
+    total = task.compute_loss(torch.from_numpy(logits), torch.from_numpy(samples.targets))
+    return logits, {"loss": total.item() / len(samples), **task.score(logits, samples.targets)}
+
+
+def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Split indices into runs of rising length with about `_TOKENS_AT_ONCE` tokens each."""
+    order = np.argsort(lengths, kind="stable")
+    run = (np.cumsum(lengths[order]) - 1) // _TOKENS_AT_ONCE
+    yield from np.split(order, np.flatnonzero(np.diff(run)) + 1)
+
+
+def _dropout_seeds(seed: int, epoch: int, sample_indices: Sequence[int]) -> NDArray[np.int64]:
+    """Draw one seed a sample, in [0, 2**63): a pure function of the run's seed, the epoch and the sample."""
+    first = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+    return ((first + np.asarray(sample_indices, np.uint64)) >> np.uint64(1)).astype(np.int64)

@@ -1,0 +1,66 @@
+"""The embedded default: a pretrained BERT learns to tell good English from bad, in a few minutes on a laptop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unmask.data import make_acceptability_set
+from unmask.workflows.finetune import FinetuneResult, FinetuneSettings, finetune
+from unmask.workflows.predict import Prediction, predict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["DemoResult", "demo"]
+
+_SENTENCES = (
+    "The keys to the old cabinet are on the table.",
+    "The keys to the old cabinet is on the table.",
+    "The pilot admired themselves in the mirror and herself.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """The run, and what its model says of three sentences it never saw."""
+
+    run: FinetuneResult
+    predictions: list[Prediction]
+
+
+def demo(
+    *,
+    output_dir: Path = Path("runs/demo"),
+    overwrite: bool = False,
+    seed: int = 0,
+    console: Console | None = None,
+) -> DemoResult:
+    """Fine-tune MiniLM on the acceptability set that comes with unmask, and try it.
+
+    Args:
+        output_dir: the run folder; the data set is made in its `data/`, beside it for the next time.
+        overwrite: replace a run that is there.
+        seed: of the data set and of training.
+        console: where progress is shown; stderr if None.
+
+    Raises:
+        UnmaskError: the folder is taken, or MiniLM is not installed; the message says what to do.
+    """
+    files = make_acceptability_set(output_dir.with_name(f"{output_dir.name}-data"), seed=seed)
+    settings = FinetuneSettings(
+        train=str(files["train"]),
+        dev=(str(files["dev"]),),
+        test=(str(files["test"]),),
+        labels=("unacceptable", "acceptable"),
+        output_dir=output_dir,
+        overwrite=overwrite,
+        seed=seed,
+        epochs=3,
+        learning_rate=5e-5,
+        warmup_ratio=0.06,
+    )
+    run = finetune(settings, console=console)
+    assert run is not None
+    return DemoResult(run=run, predictions=predict(run.model, _SENTENCES))

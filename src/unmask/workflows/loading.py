@@ -1,0 +1,109 @@
+"""From a name to a model and its tokenizer, and back to a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unmask import hub
+from unmask.errors import CheckpointError
+from unmask.models.config import BertConfig
+from unmask.models.registry import export_weights, load_model
+from unmask.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from unmask.models.weights import LoadReport
+
+__all__ = ["Pretrained", "load", "load_tokenizer", "save_pretrained"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A model ready for use, and what belongs to it.
+
+    Args:
+        model: in eval mode, on CPU, in float32.
+        tokenizer: the one it was trained with.
+        config: its sizes and label names.
+        folder: where it was found.
+        report: what of the checkpoint went into it.
+    """
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    config: BertConfig
+    folder: Path
+    report: LoadReport
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens the longest input can have: what the positions and the tokenizer both allow."""
+        limit = self.tokenizer.model_max_length
+        return min(self.config.max_position_embeddings, limit or self.config.max_position_embeddings)
+
+
+def load(
+    model: str | Path,
+    *,
+    head: str | None = None,
+    id2label: dict[int, str] | None = None,
+    allow_new_head: bool = False,
+    seed: int = 0,
+) -> Pretrained:
+    """Load a pretrained model and its tokenizer.
+
+    Args:
+        model: a folder (a run's too), a hub id, or "minilm".
+        head: "encoder", "sequence-classification", "masked-lm", "next-sentence" or "pre-training"; None takes the one
+            the checkpoint was saved with.
+        id2label: names of the labels of a new classifier.
+        allow_new_head: whether a head the checkpoint lacks is made new, to be trained.
+        seed: of a new head's weights.
+
+    Raises:
+        CheckpointError: nothing usable is found under that name, or it does not fit.
+    """
+    folder = hub.resolve(model)
+    loaded, report = load_model(folder, head, id2label=id2label, allow_new_head=allow_new_head, seed=seed)
+    tokenizer = Tokenizer.from_folder(folder)
+    config = loaded.config
+    assert isinstance(config, BertConfig)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} words and the model {config.vocab_size} embeddings; "
+            "they are not of the same model"
+        )
+    return Pretrained(model=loaded.eval(), tokenizer=tokenizer, config=config, folder=folder, report=report)
+
+
+def load_tokenizer(model: str | Path) -> Tokenizer:
+    """Load the tokenizer alone: of a folder that holds one, with or without a model, of a hub id, or of "minilm".
+
+    Raises:
+        CheckpointError: nothing usable is found under that name.
+    """
+    folder = Path(model)
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        return Tokenizer.from_folder(folder)
+    return Tokenizer.from_folder(hub.resolve(model))
+
+
+def save_pretrained(
+    model: nn.Module, tokenizer: Tokenizer, folder: Path, *, model_card: str | None = None, replace: bool = False
+) -> None:
+    """Write a folder that unmask and transformers load: config, weights, tokenizer and model card, whole or not at all.
+
+    Raises:
+        DataError: the folder exists and replace is false, or the disk is full or read-only.
+    """
+
+    def write_extras(partial: Path) -> None:
+        tokenizer.save(partial)
+        if model_card is not None:
+            (partial / "README.md").write_text(model_card, encoding="utf-8")
+
+    config, weights = export_weights(model)
+    hub.save_model_folder(folder, config=config, weights=weights, write_extras=write_extras, replace=replace)

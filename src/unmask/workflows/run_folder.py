@@ -1,0 +1,118 @@
+"""The run folder: what stands in it before training, and how it is guarded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unmask.errors import DataError
+from unmask.files import new_folder, remove_leftovers, write_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unmask.tasks import Samples
+
+__all__ = ["as_json", "describe", "open_run_folder", "refuse_used_folder"]
+
+_CONFIG = "config.json"
+
+
+def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
+    """Make sure that nothing of value is in the way, before any work is done.
+
+    Raises:
+        DataError: the folder holds a run and neither flag is given, or files that are no run's.
+    """
+    if folder.is_file():
+        raise DataError("a file of this name is in the way: choose another output folder", path=folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / _CONFIG).is_file():
+        raise DataError("the folder holds files that are no run's: choose another output folder", path=folder)
+    if not overwrite and not resume:
+        raise DataError(
+            "the folder holds a run already: go on with it (--resume), replace it (--overwrite), "
+            "or choose another output folder",
+            path=folder,
+        )
+
+
+def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
+    """Write what a run starts with: its settings, its environment and the command. A run to be replaced is removed."""
+    if (folder / _CONFIG).is_file():
+        if resume:
+            remove_leftovers(folder)
+            return
+        shutil.rmtree(folder)
+    with new_folder(folder) as partial:
+        write_json(partial / _CONFIG, config)
+        write_json(partial / "environment.json", _environment())
+        write_text(partial / "command.txt", shlex.join(["unmask", *sys.argv[1:]]) + "\n")
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """Turn a dataclass of settings into what JSON can say."""
+    return {
+        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(settings).items()
+    }
+
+
+def describe(samples: Samples, label_names: Sequence[str], *, batch_size: int) -> dict[str, Any]:
+    """Count a set's texts, labels and tokens, and the positions that padding would have made of them.
+
+    Args:
+        samples: the set, with targets.
+        label_names: in the order of their ids.
+        batch_size: texts of a batch that is padded to its longest, in the order of the set.
+    """
+    assert samples.targets is not None
+    lengths = samples.lengths
+    longest = [
+        int(batch.max()) * len(batch) for batch in np.split(lengths, range(batch_size, len(lengths), batch_size))
+    ]
+    padded = {f"padded_tokens_{width}": width * len(lengths) for width in (64, 128) if width >= lengths.max()}
+    return {
+        "rows": len(samples),
+        "labels": {name: int((samples.targets == label_id).sum()) for label_id, name in enumerate(label_names)},
+        "tokens": int(lengths.sum()),
+        "padded_tokens_longest": sum(longest),
+        **padded,
+        "length_histogram": [[int(n), int(c)] for n, c in zip(*np.unique(lengths, return_counts=True), strict=True)],
+        "truncated_texts": samples.num_truncated_texts,
+    }
+
+
+def _environment() -> dict[str, Any]:
+    """Versions and machine, as far as they can change a result."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    return {
+        "unmask": version("unmask"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: version(name) for name in ("tokenizers", "safetensors", "numpy", "scikit-learn")},
+        "platform": platform.platform(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

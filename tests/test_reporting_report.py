@@ -1,0 +1,329 @@
+"""The report as a reader meets it: one file, true to the record, that lets no data run as code."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from unmask.errors import DataError
+from unmask.metrics import classification_report
+from unmask.reporting import CLASSIFICATION_SECTIONS, RunRecord, Section, html_table, write_report
+from unmask.reporting.sections import repeat_section
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ATTACK = """<script>alert("1")</script><img src=x onerror='alert(2)'>"""
+NAMES = ["부정", "<b>good</b>"]
+PLOTS = {"epoch_loss", "epoch_scores", "step_loss", "learning_rate", "confusion_matrix", "lengths", "padding"}
+
+
+class Page(HTMLParser):
+    """What a browser sees: elements, attributes, text; raises where elements are not closed in order."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.text += data + " "
+
+    def attributes(self, name: str) -> list[str]:
+        return [attributes[name] or "" for _, attributes in self.elements if name in attributes]
+
+
+def prediction(label: int, guess: int, probability: float, text: str = "a text") -> dict[str, Any]:
+    probabilities = {NAMES[guess]: probability, NAMES[1 - guess]: 1 - probability}
+    return {
+        "text": text,
+        "text_pair": None,
+        "label": NAMES[label],
+        "predicted": NAMES[guess],
+        "probability": probability,
+        "probabilities": {name: probabilities[name] for name in NAMES},
+    }
+
+
+PREDICTIONS = [
+    *[prediction(1, 1, 0.9)] * 5,
+    *[prediction(0, 0, 0.8)] * 2,
+    prediction(0, 1, 0.625, "weak mistake"),
+    prediction(1, 0, 0.987, ATTACK),
+    {**prediction(0, 1, 0.75, "글" * 1_301), "text_pair": "the second text"},
+]
+
+
+def write_run(folder: Path) -> Path:
+    folder.mkdir()
+    steps = [
+        {"kind": "step", "step": i + 1, "epoch": i // 7, "loss": 0.7 - i / 100, "learning_rate": 1e-5 * (21 - i)}
+        for i in range(21)
+    ]
+    epochs = [
+        {"kind": "epoch", "epoch": i, "train_loss": 0.8 - i / 10, "dev_loss": loss, "dev_accuracy": 0.7, "dev_mcc": mcc}
+        for i, (loss, mcc) in enumerate([(0.65, -0.125), (0.55, 0.375), (0.6, 0.25)], start=1)
+    ]
+    lines = {
+        "metrics.jsonl": [
+            *steps,
+            *({**epoch, "train_seconds": 40.25, "tokens_per_second": 1731.7} for epoch in epochs),
+        ],
+        "predictions_dev.jsonl": PREDICTIONS,
+    }
+    split = {"rows": 13, "tokens": 110, "labels": {"0": 3, "1": 10}, "truncated_texts": 1}
+    padding = {"padded_tokens_128": 1_664, "padded_tokens_64": 832, "padded_tokens_longest": 220}
+    test = classification_report([0, 0, 1], [0, 1, 1], label_names=NAMES)
+    objects: dict[str, Any] = {
+        "config.json": {
+            "task": "classification",
+            "model": "minilm",
+            "train": ATTACK,
+            "metric_for_best": "mcc",
+            "dev": ["in.tsv", "out.tsv"],
+            "max_seq_length": None,
+        },
+        "environment.json": {"torch": "2.13.0", "machine": {"cpu": ATTACK}},
+        "data.json": {"train": {**split, **padding, "length_histogram": [[5, 4], [9, 7], [17, 2]]}, "dev": split},
+        "evaluation.json": [{"data": f"test.tsv {ATTACK}", **test.to_dict()}],
+    }
+    for name, content in objects.items():
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False))
+    for name, entries in lines.items():
+        (folder / name).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in entries))
+    (folder / "command.txt").write_text(f"unmask finetune classification --train '{ATTACK}'\n")
+    return folder
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with its report, only to be looked at."""
+    folder = write_run(tmp_path_factory.mktemp("runs") / "cola-<seed 3>")
+    (folder / "plots").mkdir()
+    (folder / "plots" / "stale.png").touch()
+    assert write_report(folder) == folder / "report.html"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(reported: Path) -> Page:
+    return Page((reported / "report.html").read_text(encoding="utf-8"))
+
+
+def made_sections(folder: Path) -> dict[str, Section]:
+    record = RunRecord.read(folder)
+    return {section.title: section for make in CLASSIFICATION_SECTIONS if (section := make(record)) is not None}
+
+
+def captions(folder: Path, title: str) -> str:
+    return " ".join(plot.caption or "" for plot in made_sections(folder)[title].plots)
+
+
+def test_the_page_needs_nothing_but_itself(reported: Path, page: Page) -> None:
+    assert page.attributes("src") == []
+    assert all(link.startswith("#") for link in [*page.attributes("href"), *page.attributes("xlink:href")])
+    html = (reported / "report.html").read_text(encoding="utf-8")
+    assert "@import" not in html
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", html))
+    assert page.attributes("content")[-1] == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_no_text_of_data_files_or_settings_becomes_code(page: Page) -> None:
+    assert {"script", "img"}.isdisjoint(tag for tag, _ in page.elements)
+    assert page.attributes("onerror") == []
+    assert not any(tag == "b" and attributes for tag, attributes in page.elements)
+    assert page.text.count(ATTACK) == 6  # summary, mistake, test file, setting, environment, command
+    assert "cola-<seed 3>" in page.text
+    assert "<b>good</b>" in page.text
+
+
+def test_ids_are_unique_and_every_link_has_a_target(page: Page) -> None:
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert {link.removeprefix("#") for link in page.attributes("href")} <= set(ids)
+
+
+def test_the_headline_is_the_best_epoch_beside_what_a_constant_answer_scores(page: Page) -> None:
+    text = page.text
+    assert re.search(r"Result\s+0\.375\s+MCC", text)
+    assert "2 of 3" in text
+    assert "The model gives the right label to 7 of 10 dev texts (70.0%)." in text
+    assert "Always answering “<b>good</b>” would be right for 6 (60.0%)." in text
+    assert "−0.125" in text
+    assert "2 min 1 s" in text
+
+
+def test_the_page_says_what_was_trained_on_what(page: Page) -> None:
+    assert f"minilm, trained on {ATTACK} (13 texts), judged on in.tsv and out.tsv (13 texts)" in page.text
+
+
+def test_settings_are_listed_as_people_write_them(page: Page) -> None:
+    text = " ".join(page.text.split())
+    assert "dev in.tsv, out.tsv" in text
+    assert "max_seq_length none" in text
+    assert f"machine.cpu {ATTACK}" in text
+
+
+def test_a_test_file_is_judged_apart(page: Page) -> None:
+    text = " ".join(page.text.split())
+    assert f"test.tsv {ATTACK} 3 2 66.7% 0.500 0.667 66.7%" in text
+
+
+def test_overfitting_is_named_and_the_no_skill_loss_is_the_entropy_of_the_labels(page: Page) -> None:
+    text = page.text
+    assert "The dev loss is lowest after epoch 2 (ringed)." in text
+    entropy = -(3 / 13 * log(3 / 13) + 10 / 13 * log(10 / 13))
+    assert f"Dashed: {entropy:.3f}, the loss of answering by how often each label occurs" in text
+
+
+def test_mistakes_come_with_their_texts_the_surest_first(page: Page) -> None:
+    text = page.text
+    assert "Of 3 wrong answers on the dev set, the surest first." in text
+    order = [text.rindex(found) for found in ("98.7%", "75.0%", "62.5%")]
+    assert order == sorted(order)
+    assert f"{'글' * 300} … (1,301 characters)" in text
+    assert "the second text" in text
+
+
+def test_padding_that_was_not_computed(page: Page) -> None:
+    text = page.text
+    assert "Padding to 128 tokens would compute 15.1 times as many positions as this run did." in text
+    assert "93% padding" in text  # 1 - 110 / 1664
+    assert "50% padding" in text
+    assert "Median 9" in text
+
+
+def test_every_plot_is_also_a_png_and_an_old_one_goes(reported: Path) -> None:
+    images = {path.stem: path.read_bytes() for path in (reported / "plots").iterdir()}
+    assert set(images) == PLOTS
+    assert all(image.startswith(b"\x89PNG") for image in images.values())
+
+
+def test_a_report_made_again_is_the_same_to_the_byte(reported: Path) -> None:
+    first = (reported / "report.html").read_bytes()
+    assert write_report(reported).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("missing", "left_out"),
+    [
+        ("predictions_dev.jsonl", {"Label by label", "Most confident mistakes"}),
+        ("evaluation.json", {"File by file"}),
+        ("data.json", {"The texts"}),
+        ("metrics.jsonl", {"Result", "Epoch by epoch", "Batch by batch"}),
+        ("command.txt", set()),
+        ("environment.json", set()),
+    ],
+)
+def test_a_missing_file_leaves_its_sections_out(run_folder: Path, missing: str, left_out: set[str]) -> None:
+    whole = made_sections(run_folder)
+    (run_folder / missing).unlink()
+    rest = made_sections(run_folder)
+    assert set(whole) - set(rest) == left_out
+    assert ("<h3>Command</h3>" in rest["How to repeat it"].html) == (missing != "command.txt")
+    assert ("<h3>Environment</h3>" in rest["How to repeat it"].html) == (missing != "environment.json")
+
+
+def test_a_run_that_has_only_settings(run_folder: Path) -> None:
+    for path in run_folder.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    report = write_report(run_folder)
+    assert "How to repeat it" in Page(report.read_text(encoding="utf-8")).text
+    assert list((run_folder / "plots").iterdir()) == []
+
+
+def test_a_run_without_a_dev_set(run_folder: Path) -> None:
+    metrics = run_folder / "metrics.jsonl"
+    metrics.write_text(re.sub(r'"dev_\w+": [-.\d]+, ', "", metrics.read_text()))
+    sections = made_sections(run_folder)
+    assert "Result" not in sections
+    assert "without a dev set nobody knows" in captions(run_folder, "Epoch by epoch")
+    assert "Dev loss" not in sections["Epoch by epoch"].html
+
+
+def test_one_epoch_cannot_show_overfitting(run_folder: Path) -> None:
+    metrics = run_folder / "metrics.jsonl"
+    metrics.write_text(next(line for line in metrics.read_text().splitlines(keepends=True) if "dev_loss" in line))
+    assert "One epoch is too few to see overfitting" in captions(run_folder, "Epoch by epoch")
+
+
+def test_a_dev_loss_that_falls_to_the_end_is_no_overfitting(run_folder: Path) -> None:
+    metrics = run_folder / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"dev_loss": 0.6,', '"dev_loss": 0.5,'))
+    assert "No overfitting seen: the dev loss is lowest after the last epoch." in captions(run_folder, "Epoch by epoch")
+
+
+def test_a_task_chooses_its_sections_and_adds_its_own(run_folder: Path) -> None:
+    def spans(record: RunRecord) -> Section:
+        return Section(title="Spans & gaps", html=html_table(["Kind", "Found"], [["exact", 1_234], ["in part", 0.5]]))
+
+    write_report(run_folder, sections=(spans, repeat_section))
+    page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
+    assert "Spans & gaps" in page.text
+    assert "1,234" in page.text
+    assert "0.500" in page.text
+    assert "Label by label" not in page.text
+
+
+def test_what_cannot_be_written_is_one_clear_error(run_folder: Path) -> None:
+    (run_folder / "plots").write_text("in the way")
+    with pytest.raises(DataError, match="a file of this name is in the way"):
+        write_report(run_folder)
+    assert not (run_folder / "report.html").exists()
+
+
+def test_label_names_a_font_lacks_give_way_to_ids() -> None:
+    from unmask.reporting.plots import confusion_matrix_plot
+
+    axes = confusion_matrix_plot(classification_report([0, 1], [0, 1], label_names=["긍정", "good"])).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
+    axes = confusion_matrix_plot(classification_report([0, 1], [0, 1], label_names=["bad", "good"])).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["bad", "good"]
+
+
+def test_the_smoothed_loss_is_the_mean_of_the_last_batches() -> None:
+    from unmask.reporting.plots import step_loss_plot
+
+    steps = [{"step": i, "epoch": 0, "loss": loss} for i, loss in enumerate([3.0, 1.0, 2.0, 7.0], start=1)]
+    _, smoothed = step_loss_plot(steps, window=3).axes[0].lines
+    assert list(smoothed.get_ydata()) == pytest.approx([3, 2, 2, 10 / 3])
+
+
+def test_labels_of_lines_that_end_together_do_not_overlap() -> None:
+    from unmask.reporting.plots import epoch_scores_plot
+
+    epochs = [{"epoch": i, "a": 0.5, "b": 0.501, "c": 0.502} for i in (1, 2)]
+    axes = epoch_scores_plot(epochs, names={"A": "a", "B": "b", "C": "c"}, best_epoch=1).axes[0]
+    low, high = axes.get_ylim()
+    heights = sorted((text.xy[1] - low) / (high - low) for text in axes.texts)
+    assert all(upper - lower > 0.079 for lower, upper in pairwise(heights))
