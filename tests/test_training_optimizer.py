@@ -97,7 +97,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit():
 
 def test_the_state_of_another_model_is_refused():
     optimizer = Optimizer(new_model(), SETTINGS)
-    with pytest.raises(CheckpointError, match="of another model: pooler.weight.step is unknown"):
+    with pytest.raises(CheckpointError, match=r"of another model: pooler.weight.step is unknown"):
         optimizer.load_state_dict({"pooler.weight.step": torch.tensor(1.0)})
 
 

@@ -15,12 +15,14 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tiny import train_and_save
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def forked(work: Callable[[], None]) -> int:

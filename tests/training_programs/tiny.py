@@ -1,20 +1,20 @@
-"""A model and an objective small enough to train in milliseconds, and a program that trains them alone or under torchrun.
+"""A model and an objective that train in milliseconds, and a program that trains them, alone or under torchrun.
 
-    python tests/training_programs/tiny.py RUN_FOLDER [--resume] [--kill-at STEP] [--forbid-writing]
+    python tests/training_programs/tiny.py FOLDER [--resume] [--signal-at BATCH SIGNAL] [--slow]
 
-Exits with the code of the error it ends in, as the command line does; the final weights are in RUN_FOLDER/final.safetensors.
+Exits with the code of the error it ends in, as the command line does; the final weights are FOLDER/final.safetensors.
+Ranks above 0 fail if they write anything in FOLDER.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from torch import Tensor, nn
 
 from unmask.errors import UnmaskError
 from unmask.training import TrainingResult, TrainingSettings, is_main_process, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 NUM_SAMPLES = 49  # six batches of 8, and a last one of a single sample: with two processes, one has none
 VOCAB_SIZE, HIDDEN_SIZE, INTERMEDIATE_SIZE, NUM_LABELS = 31, 7, 13, 3
@@ -151,9 +154,15 @@ def run(
 
 
 def train_and_save(folder: Path, objective: TinyObjective | None = None, *, resume: bool = False) -> None:
-    """Train with a dropout that draws from torch's generator where there is one process, and keep the final weights."""
-    is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    model, _result = run(folder, objective, model=new_model(dropout_p=0.1 if is_alone else 0.0), resume=resume)
+    """Train and keep the final weights.
+
+    One process has a dropout that draws from torch's own generator. Several have none, so that they can end in the
+    weights of one, and micro-batches of 3.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        model, _result = run(folder, objective, model=new_model(dropout_p=0.1), resume=resume)
+    else:
+        model, _result = run(folder, objective, resume=resume, micro_batch_size=3)
     if is_main_process():
         save_file(model.state_dict(), folder / "final.safetensors")
 
@@ -177,17 +186,21 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--kill-at", type=int, help="batch at which rank 1 is killed")
+    parser.add_argument("--signal-at", type=int, nargs=2, default=(-1, 0), help="rank 1's batch, and what it is sent")
+    parser.add_argument("--slow", action="store_true", help="take 0.2 seconds a batch")
     arguments = parser.parse_args()
+    signal_batch, signal_number = arguments.signal_at
 
-    def kill(count: int) -> None:
-        if count == arguments.kill_at and not is_main_process():
-            os.kill(os.getpid(), signal.SIGKILL)
+    def interfere(count: int) -> None:
+        if count == signal_batch and not is_main_process():
+            os.kill(os.getpid(), signal_number)
+        if arguments.slow:
+            time.sleep(0.2)
 
     if not is_main_process():
         forbid_writing(arguments.folder)
     try:
-        train_and_save(arguments.folder, TinyObjective(on_batch=kill), resume=arguments.resume)
+        train_and_save(arguments.folder, TinyObjective(on_batch=interfere), resume=arguments.resume)
     except UnmaskError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -125,7 +125,7 @@ def train(
 def _seed_torch(seed: int, device: torch.device) -> None:
     """Seed the generators that layers on a device draw from.
 
-    `torch.manual_seed` would do, but where CUDA is not in use it queues the call for later, 0.8 ms and a leak each time.
+    `torch.manual_seed` would do, but where CUDA is not in use it queues a call for later: 0.8 ms, and a leak.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

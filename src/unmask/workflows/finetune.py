@@ -84,6 +84,12 @@ class FinetuneSettings(TrainingSettings):
             raise SettingsError("overwrite and resume contradict one another: give one of the two")
 
     @property
+    def training(self) -> TrainingSettings:
+        """What the training loop is told of these settings."""
+        names = [field.name for field in dataclasses.fields(TrainingSettings)]
+        return TrainingSettings(**{name: getattr(self, name) for name in names})
+
+    @property
     def columns(self) -> Columns:
         return Columns(text=self.text_column, text_pair=self.text_pair_column, label=self.label_column)
 
@@ -158,7 +164,7 @@ def finetune(
     for word in words:
         word.restrict(torch.from_numpy(np.concatenate(samples["train"].input_ids)))
     objective = FineTuning(task, samples["train"], samples["dev"], seed=settings.seed)
-    train(model, objective, settings, run_folder=output_dir, resume=settings.resume, console=console)
+    train(model, objective, settings.training, run_folder=output_dir, resume=settings.resume, console=console)
     if not is_main_process():
         return None
     for word in words:
