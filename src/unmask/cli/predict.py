@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the command line is made from these annotations
 from typing import TYPE_CHECKING
+
+from rich.console import Console
+from tyro.conf import Positional  # noqa: TC002 - likewise
 
 from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
 from unmask.errors import DataError, SettingsError
+from unmask.files import write_text
+from unmask.tasks import TextExample
+from unmask.workflows.predict import predict_examples, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from unmask.tasks import TextExample
-    from unmask.workflows.predict import Prediction
 
 _HELP = """\
 Texts come from the command line, from --data, or else from standard input, one a line. --output writes JSON lines.
@@ -25,36 +29,8 @@ Texts come from the command line, from --data, or else from standard input, one 
   cat texts.txt | unmask predict runs/mine"""
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Parse, predict, print a table or write JSON lines."""
-    from rich.console import Console
-
-    (predictions, output), as_json = parse_with_json(_predict, arguments, command="predict", more_help=_HELP)
-    lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
-    if output is not None:
-        from unmask.files import write_text
-
-        write_text(output, "".join(f"{line}\n" for line in lines))
-        print(f"{len(predictions):,} predictions written to {output}", file=sys.stderr)
-    elif as_json:
-        for line in lines:
-            print(line)
-    else:
-        Console().print(predictions_table(predictions))
-
-
-def _predict(
-    model: str,
-    /,
-    *texts: str,
-    data: str | None = None,
-    split: str | None = None,
-    data_dir: Path | None = None,
-    column_names: tuple[str, ...] | None = None,
-    text_column: str | None = None,
-    text_pair_column: str | None = None,
-    output: Path | None = None,
-) -> tuple[list[Prediction], Path | None]:
+@dataclass(frozen=True, kw_only=True)
+class _Arguments:
     """Label texts with a fine-tuned model.
 
     Args:
@@ -68,44 +44,60 @@ def _predict(
         text_pair_column: the column of the second text of a pair; None is what the run had.
         output: a file for the predictions, one JSON object a line.
     """
-    from unmask.workflows.predict import predict_examples, read_texts
 
-    if texts and data is not None:
+    model: Positional[str]
+    texts: Positional[tuple[str, ...]] = ()
+    data: str | None = None
+    split: str | None = None
+    data_dir: Path | None = None
+    column_names: tuple[str, ...] | None = None
+    text_column: str | None = None
+    text_pair_column: str | None = None
+    output: Path | None = None
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Parse, predict, print a table or write JSON lines."""
+    typed, as_json = parse_with_json(_Arguments, arguments, command="predict", more_help=_HELP)
+    predictions = predict_examples(typed.model, _read(typed))
+    lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
+    if typed.output is not None:
+        write_text(typed.output, "".join(f"{line}\n" for line in lines))
+        print(f"{len(predictions):,} predictions written to {typed.output}", file=sys.stderr)
+    elif as_json:
+        for line in lines:
+            print(line)
+    else:
+        Console().print(predictions_table(predictions))
+
+
+def _read(typed: _Arguments) -> list[TextExample]:
+    if typed.texts and typed.data is not None:
         raise SettingsError("give texts or --data, not both")
-    if data is None:
-        return predict_examples(model, _typed_examples(texts) if texts else _standard_input()), output
-    examples = read_texts(
-        model,
-        data=data,
-        split=split,
-        data_dir=data_dir,
-        column_names=column_names,
-        text_column=text_column,
-        text_pair_column=text_pair_column,
+    if typed.texts:
+        return [_example(text, "texts", number) for number, text in enumerate(typed.texts, start=1)]
+    if typed.data is None:
+        return _read_standard_input()
+    return read_texts(
+        typed.model,
+        data=typed.data,
+        split=typed.split,
+        data_dir=typed.data_dir,
+        column_names=typed.column_names,
+        text_column=typed.text_column,
+        text_pair_column=typed.text_pair_column,
     )
-    return predict_examples(model, examples), output
 
 
-def _typed_examples(texts: Sequence[str]) -> list[TextExample]:
-    from unmask.tasks import TextExample
-
-    return [
-        TextExample(text=text, text_pair=None, label=None, source="texts", line=number)
-        for number, text in enumerate(texts, start=1)
-    ]
-
-
-def _standard_input() -> list[TextExample]:
-    from unmask.tasks import TextExample
-
+def _read_standard_input() -> list[TextExample]:
     if sys.stdin.isatty():
         print("type texts, one a line; ctrl-D ends", file=sys.stderr)
     try:
         lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", path="standard input") from error
-    return [
-        TextExample(text=line, text_pair=None, label=None, source="standard input", line=number)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
+    return [_example(line, "standard input", number) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _example(text: str, source: str, line: int) -> TextExample:
+    return TextExample(text=text, text_pair=None, label=None, source=source, line=line)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from unmask.cli.arguments import parse_with_json, print_json
+from unmask.tokenization import Explanation, Truncation, explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from unmask.tokenization import Explanation
 
 _HELP = '  unmask tokenize "My dog is barking" "The cookies are baked" --model minilm --max-length 9'
 
@@ -32,7 +31,7 @@ def _tokenize(
     *,
     model: str = "minilm",
     max_length: int | None = None,
-    truncation: Literal["longest_first", "only_first", "only_second", "do_not_truncate"] = "longest_first",
+    truncation: Truncation = "longest_first",
     special_tokens: bool = True,
 ) -> Explanation:
     """Show how a text, or a pair of texts, becomes what a model reads: normalised text, words, pieces, ids.
@@ -45,7 +44,6 @@ def _tokenize(
         truncation: which text of a pair is cut.
         special_tokens: add [CLS] and [SEP], or what the family has in their place.
     """
-    from unmask.tokenization import explain
     from unmask.workflows.loading import load_tokenizer
 
     return explain(

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unmask.data import make_acceptability_set
 from unmask.workflows.finetune import FinetuneResult, FinetuneSettings, finetune
 from unmask.workflows.predict import Prediction, predict
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 __all__ = ["DemoResult", "demo"]
 
@@ -35,7 +31,6 @@ def demo(
     output_dir: Path = Path("runs/demo"),
     overwrite: bool = False,
     seed: int = 0,
-    console: Console | None = None,
 ) -> DemoResult:
     """Fine-tune MiniLM on the acceptability set that comes with unmask, and try it.
 
@@ -43,7 +38,6 @@ def demo(
         output_dir: the run folder; the data set is made in its `data/`, beside it for the next time.
         overwrite: replace a run that is there.
         seed: of the data set and of training.
-        console: where progress is shown; stderr if None.
 
     Raises:
         UnmaskError: the folder is taken, or MiniLM is not installed; the message says what to do.
@@ -61,6 +55,6 @@ def demo(
         learning_rate=5e-5,
         warmup_ratio=0.06,
     )
-    run = finetune(settings, console=console)
+    run = finetune(settings)
     assert run is not None
     return DemoResult(run=run, predictions=predict(run.model, _SENTENCES))
