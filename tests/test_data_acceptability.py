@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import matthews_corrcoef
 
 from unmask.data import Table, make_acceptability_set, read_table
-from unmask.data.acceptability import _SLOT, _TEMPLATES, _WORDS, _inflect
+from unmask.data.acceptability import _SLOT, _SPLIT_OF_WORD, _TEMPLATES, _WORDS, _inflect
 from unmask.files import sha256_of
 
 if TYPE_CHECKING:
@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 SIZES = {"train": 4_000, "dev": 600, "test": 600}
 PHENOMENA = {"agreement", "reflexives", "argument_structure", "word_order", "questions"}
 
+
+def words_of(sentence: str) -> list[str]:
+    return re.findall(r"\w+", sentence.lower())
+
+
 # All that splits may share: words with a grammatical job and next to no meaning.
 FUNCTION_WORDS = set(
-    """all and are at be been behind beside both by can could did do does each enough every for from had has have here
+    words_of(
+        """all and are at be been behind beside both by can could did do does each enough every for from had has have here
     herself himself in is it may me might my near neither no nobody none not of on should some someone soon that the
     themselves there these they this to us very was we were what when where which who whose why will with would you
-    your""".split()
+    your"""
+    )
 )
 
 
@@ -35,10 +42,6 @@ FUNCTION_WORDS = set(
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Table]:
     paths = make_acceptability_set(tmp_path_factory.mktemp("acceptability"))
     return {split: read_table(path) for split, path in paths.items()}
-
-
-def words_of(sentence: str) -> list[str]:
-    return re.findall(r"\w+", sentence.lower())
 
 
 def labels_of(table: Table) -> np.ndarray:
@@ -82,7 +85,7 @@ def test_no_form_of_a_word_belongs_to_two_splits() -> None:
     for kind, listed in _WORDS.items():
         for i, word in enumerate(listed.split()):
             for ending in (None, "s", "ed"):
-                owners[_inflect(word, ending).lower()].add((kind, ("train", "train", "dev", "test")[i % 4]))
+                owners[_inflect(word, ending).lower()].add((kind, _SPLIT_OF_WORD[i % 4]))
     assert {form: found for form, found in owners.items() if len(found) > 1} == {}
     assert not owners.keys() & FUNCTION_WORDS
 

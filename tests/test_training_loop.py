@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from training_programs.tiny import SETTINGS, TinyObjective, new_model, run
+from training_programs.train_tiny import SETTINGS, TinyObjective, new_model, run
 from unmask.errors import CheckpointError, DataError, Interrupted, SettingsError
 from unmask.training import DivergedError, train
 from unmask.training.checkpoint import latest_checkpoint, load_model_weights, save_checkpoint

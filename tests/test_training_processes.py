@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training_programs.tiny import run
+from training_programs.train_tiny import run
 
 PROGRAMS = Path(__file__).parent / "training_programs"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -42,7 +42,7 @@ def test_twenty_kills_change_nothing(tmp_path):
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_from_outside_ends_the_program_with_130(tmp_path, signal_number):
-    command = [sys.executable, PROGRAMS / "tiny.py", tmp_path, "--slow"]
+    command = [sys.executable, PROGRAMS / "train_tiny.py", tmp_path, "--slow"]
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as program:
         metrics = tmp_path / "metrics.jsonl"
         while program.poll() is None and not (metrics.exists() and metrics.read_text()):
@@ -60,7 +60,7 @@ def test_a_signal_from_outside_ends_the_program_with_130(tmp_path, signal_number
 def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Train on two processes, of which rank 1 fails if it writes in the folder."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, PROGRAMS / "tiny.py", folder, *arguments]
+    command = [*launcher, PROGRAMS / "train_tiny.py", folder, *arguments]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
 
 

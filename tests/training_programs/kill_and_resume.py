@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tiny import train_and_save
+from train_tiny import train_and_save
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -162,7 +162,9 @@ def finetune(
     model = pretrained.model
     words = [module for module in model.modules() if isinstance(module, WordEmbedding)]
     for word in words:
+        num_words = len(word.weight)
         word.restrict(torch.from_numpy(np.concatenate(samples["train"].input_ids)))
+        console.print(f"the training texts use {len(word.weight):,} of {num_words:,} word embeddings", highlight=False)
     objective = FineTuning(task, samples["train"], samples["dev"], seed=settings.seed)
     train(model, objective, settings.training, run_folder=output_dir, resume=settings.resume, console=console)
     if not is_main_process():

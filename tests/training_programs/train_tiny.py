@@ -1,6 +1,6 @@
 """A model and an objective that train in milliseconds, and a program that trains them, alone or under torchrun.
 
-    python tests/training_programs/tiny.py FOLDER [--resume] [--signal-at BATCH SIGNAL] [--slow]
+    python tests/training_programs/train_tiny.py FOLDER [--resume] [--signal-at BATCH SIGNAL] [--slow]
 
 Exits with the code of the error it ends in, as the command line does; the final weights are FOLDER/final.safetensors.
 Ranks above 0 fail if they write anything in FOLDER.
