@@ -70,7 +70,9 @@ def main() -> None:
             print(f"round {number + 1} of {options.rounds}", end="\r", file=sys.stderr)
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     rounds = range(1, options.rounds)
-    ratios = {name: statistics.median(seconds[name][r] / seconds["unmask"][r] for r in rounds) for name in PADDED_LENGTH}
+    ratios = {
+        name: statistics.median(seconds[name][r] / seconds["unmask"][r] for r in rounds) for name in PADDED_LENGTH
+    }
     tokens = samples.lengths[order[: options.rounds * 8 * BATCH_SIZE]].mean() * BATCH_SIZE
     products = 6 * encoder_parameters * tokens  # 2 a multiply-add, forward and twice backward
     result = {
@@ -131,7 +133,7 @@ def make_unmask(samples: Samples) -> tuple[Callable[[np.ndarray], None], int]:
     settings = TrainingSettings(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_GRAD_NORM)
     optimizer = Optimizer(model, settings)
     objective = FineTuning(Classification(), samples, samples, seed=0)
-    num_parameters = sum(p.numel() for p in model.encoder.blocks.parameters() if p.ndim == 2)  # type: ignore[union-attr]
+    num_parameters = sum(p.numel() for p in model.encoder.blocks.parameters() if p.ndim == 2)
 
     def step(batch: np.ndarray) -> None:
         made = objective.collate(batch.tolist(), epoch=0)

@@ -29,21 +29,18 @@ ROUNDING = {"rtol": 1e-11, "atol": 1e-12}  # of float64
 def attend_alone(
     query: Tensor, key: Tensor, value: Tensor, lengths: list[int], *, is_causal: bool, factors: Tensor | None
 ) -> Tensor:
-    """The definition, one sequence and one head at a time: (T, N * H) -> (T, N * H)."""
-    query, key, value = (x.unflatten(-1, (NUM_HEADS, HEAD_DIM)) for x in (query, key, value))
+    """The definition, one sequence at a time: (T, N * H) -> (T, N * H)."""
+    query, key, value = (x.unflatten(-1, (NUM_HEADS, HEAD_DIM)).transpose(0, 1) for x in (query, key, value))
     contexts = []
     for start, length in zip(np.cumsum([0, *lengths[:-1]]).tolist(), lengths, strict=True):
         tokens = slice(start, start + length)
-        heads = []
-        for head in range(NUM_HEADS):
-            scores = query[tokens, head] @ key[tokens, head].T / math.sqrt(HEAD_DIM)
-            if is_causal:
-                scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf)
-            probabilities = scores.softmax(-1)
-            if factors is not None:
-                probabilities = probabilities * factors[tokens, head, :length]
-            heads.append(probabilities @ value[tokens, head])
-        contexts.append(torch.cat(heads, dim=-1))
+        scores = query[:, tokens] @ key[:, tokens].transpose(1, 2) / math.sqrt(HEAD_DIM)  # (N, S, S)
+        if is_causal:
+            scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -math.inf)
+        probabilities = scores.softmax(-1)
+        if factors is not None:
+            probabilities = probabilities * factors[tokens, :, :length].transpose(0, 1)
+        contexts.append((probabilities @ value[:, tokens]).transpose(0, 1).flatten(1))
     return torch.cat(contexts)
 
 

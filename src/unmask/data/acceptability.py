@@ -66,7 +66,7 @@ _WORDS = {
         linger snore giggle frown stare glance gaze look listen stumble cough sigh appear chuckle doze crouch lurk""",
     # verbs that must have a thing for an object
     "repair": """repair destroy describe mention remove replace damage discover obtain examine ignore inspect receive
-        carry acquire conceal crush abandon misplace recognize restore retrieve handle possess fix avoid confiscate
+        carry acquire conceal crush abandon misplace recognize restore retrieve handle salvage fix avoid confiscate
         dismantle discard seize treasure cherish require request demolish fetch""",
     # verbs that must have a person for an object
     "praise": """praise blame pity admire introduce embarrass reward convince punish respect ridicule excuse humiliate

@@ -121,7 +121,7 @@ class Classification(Task):
 
     name = "classification"
     head = "sequence-classification"
-    metric_for_best = "mcc"
+    metrics = ("loss", "accuracy", "mcc", "f1")
 
     def compute_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="sum")

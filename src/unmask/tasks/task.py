@@ -86,12 +86,12 @@ class Task(ABC):
     Attributes:
         name: as users type it.
         head: key of `unmask.models.registry.HEADS`.
-        metric_for_best: the score that chooses the best checkpoint unless told otherwise.
+        metrics: names of the scores it gives, "loss" among them.
     """
 
     name: ClassVar[str]
     head: ClassVar[str]
-    metric_for_best: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def compute_loss(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ class TrainingResult:
 
 def train(
     model: nn.Module,
-    objective: Objective,
+    objective: Objective[Any],
     settings: TrainingSettings,
     *,
     run_folder: Path,
@@ -135,7 +135,7 @@ def _seed_torch(seed: int, device: torch.device) -> None:
 class _LossModule(nn.Module):
     """Makes the loss the one forward pass DistributedDataParallel sees, whatever an objective does with its model."""
 
-    def __init__(self, model: nn.Module, objective: Objective) -> None:
+    def __init__(self, model: nn.Module, objective: Objective[Any]) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 
@@ -149,7 +149,7 @@ class _Run:
     def __init__(
         self,
         model: nn.Module,
-        objective: Objective,
+        objective: Objective[Any],
         settings: TrainingSettings,
         *,
         run_folder: Path,

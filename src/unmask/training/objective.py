@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,10 @@ class Batch(Protocol):
     def to(self, device: torch.device) -> Self: ...
 
 
-class Objective(Protocol):
+BatchT = TypeVar("BatchT", bound=Batch)
+
+
+class Objective(Protocol[BatchT]):
     """What is learnt: samples, their batches, their loss and the scores that tell how well.
 
     Args:
@@ -41,14 +44,14 @@ class Objective(Protocol):
     @property
     def num_samples(self) -> int: ...
 
-    def collate(self, sample_indices: Sequence[int], *, epoch: int) -> Batch:
+    def collate(self, sample_indices: Sequence[int], *, epoch: int) -> BatchT:
         """Make a batch: a pure function of the objective's own seed, the epoch and each index.
 
         Dropout keys, masking and all other randomness belong here, sample by sample, so that how samples are batched
         changes nothing.
         """
 
-    def compute_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def compute_loss(self, model: nn.Module, batch: BatchT) -> Tensor:
         """The SUM of the loss over the batch's targets, a scalar; every trainable parameter must take part."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:

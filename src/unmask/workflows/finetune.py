@@ -80,6 +80,8 @@ class FinetuneSettings(TrainingSettings):
         super().__post_init__()
         self._require("dev_fraction", "in (0, 1)", 0 < self.dev_fraction < 1)
         self._require("max_seq_length", "3 or more", self.max_seq_length is None or self.max_seq_length >= 3)
+        metrics = TASKS[self.task].metrics
+        self._require("metric_for_best", f"one of {', '.join(metrics)}", self.metric_for_best in metrics)
         if self.overwrite and self.resume:
             raise SettingsError("overwrite and resume contradict one another: give one of the two")
 
@@ -133,7 +135,8 @@ def finetune(
     output_dir = settings.output_dir
     assert output_dir is not None
     console = console or Console(stderr=True, quiet=not is_main_process())
-    refuse_used_folder(output_dir, overwrite=settings.overwrite, resume=settings.resume)
+    if is_main_process():  # the others may find what the first has just opened
+        refuse_used_folder(output_dir, overwrite=settings.overwrite, resume=settings.resume)
     if settings.resume and _is_complete(output_dir):
         console.print(f"{output_dir} is complete: there is nothing to resume")
         return _result(output_dir)
