@@ -107,6 +107,17 @@ def test_the_state_of_a_restricted_embedding_is_saved_and_loaded_whole() -> None
     assert torch.equal(loaded.embedding.weight, saved.embedding.weight)
 
 
+def test_restricting_again_starts_from_the_whole_table() -> None:
+    embedding = word_embedding()
+    before = embedding.weight.detach().clone()
+    embedding.restrict(SEEN)
+    embedding.restrict(torch.tensor([1, 50]))
+    assert embedding.weight.shape == (2, EMBEDDING_SIZE)
+    assert torch.equal(embedding.eval()(ALL), before)
+    embedding.release()
+    assert torch.equal(embedding.weight, before)
+
+
 def test_restricting_to_every_word_changes_nothing() -> None:
     embedding = word_embedding()
     weight = embedding.weight

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from reference import one_by_one, padded, ragged
 from unmask.models import layouts
 from unmask.models.block import TransformerBlock
 from unmask.models.layouts import PackedLayout, PaddedLayout, layout_of
+from unmask.packing import PaddedBatch, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,10 +49,12 @@ def split(states: Tensor, batch: PackedBatch) -> tuple[Tensor, ...]:
     return states.split(batch.cu_seqlens.diff().tolist())
 
 
-def attend_alone(query: Tensor, key: Tensor, value: Tensor, batch: PackedBatch, *, is_causal: bool) -> Tensor:
+def attend_alone(
+    query: Tensor, key: Tensor, value: Tensor, batch: PackedBatch, *, is_causal: bool, head_dim: int = HEAD_DIM
+) -> Tensor:
     contexts = []
     for states in zip(*(split(x, batch) for x in (query, key, value)), strict=True):
-        by_head = (x.unflatten(-1, (-1, HEAD_DIM)).transpose(0, 1) for x in states)
+        by_head = (x.unflatten(-1, (-1, head_dim)).transpose(0, 1) for x in states)
         context = F.scaled_dot_product_attention(*by_head, is_causal=is_causal)
         contexts.append(context.transpose(0, 1).flatten(-2))
     return torch.cat(contexts)
@@ -98,6 +102,29 @@ def test_attention_maps_are_what_attention_weighs_values_by(is_causal: bool) -> 
     boxes = (in_rectangle(x, is_real) for x in (query, key))
     in_box = layout_of(rectangle, training=False).attention_maps(*boxes, num_heads=NUM_HEADS, is_causal=is_causal)
     torch.testing.assert_close(in_box * is_real[:, None, :, None], maps, **ROUNDING)
+
+
+def test_one_layout_serves_layers_of_other_shapes() -> None:
+    batch = ragged(LENGTHS)
+    states = [x.detach() for x in random_states(batch)]
+    layout = PackedLayout(batch, None)
+    for num_heads, is_causal in ((3, False), (3, True), (5, True), (3, False)):
+        context = layout.attend(*states, num_heads=num_heads, dropout_p=0.0, is_causal=is_causal)
+        expected = attend_alone(*states, batch, is_causal=is_causal, head_dim=15 // num_heads)
+        torch.testing.assert_close(context, expected, **ROUNDING)
+
+
+@pytest.mark.parametrize("dropout_p", [0.0, 1e-6], ids=["quiet", "counted"])
+def test_padding_on_the_left_of_causal_attention_harms_no_token(dropout_p: float) -> None:
+    states = [torch.randn(1, 6, 15, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1]])
+    rectangle = replace(PaddedBatch.of(torch.ones(1, 6, dtype=torch.int64), mask), dropout_seeds=torch.tensor([5]))
+    layout = layout_of(rectangle, training=True)
+    context = layout.attend(*states, num_heads=3, dropout_p=dropout_p, is_causal=True)
+    assert context.isfinite().all()
+    assert layout.attention_maps(*states[:2], num_heads=3, is_causal=True).isfinite().all()
+    alone = attend_alone(*(x[0, 2:] for x in states), pack([[1] * 4]), is_causal=True)
+    torch.testing.assert_close(context[0, 2:], alone, rtol=1e-5, atol=1e-5)
 
 
 def test_first_tokens_by_hand() -> None:
@@ -261,7 +288,8 @@ class OnCuda(Tensor):
 
 @pytest.fixture
 def put_varlen_attn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], None]]:
-    """Replace torch's function, or its module by nothing."""
+    """Replace torch's function, or its module by nothing, on an Ampere GPU."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
 
     def put(function: Any) -> None:
         if function is None:
@@ -272,6 +300,11 @@ def put_varlen_attn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any],
 
     yield put
     layouts._varlen_attn.cache_clear()
+
+
+def half_states(batch: PackedBatch, dtype: torch.dtype = torch.bfloat16, head_dim: int = 8) -> list[Tensor]:
+    torch.manual_seed(0)
+    return list(torch.randn(3, batch.total_tokens, NUM_HEADS * head_dim).to(dtype))
 
 
 class FakeVarlenAttn:
@@ -294,7 +327,7 @@ class FakeVarlenAttn:
 
     @staticmethod
     def attend(query, key, value, cu_seq_q, cu_seq_k, *, is_causal: bool) -> Tensor:
-        assert query.shape[1:] == (NUM_HEADS, HEAD_DIM)
+        assert query.shape[1:] == (NUM_HEADS, 8)
         assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
         lengths = cu_seq_q.diff().tolist()
         contexts = []
@@ -310,7 +343,7 @@ def test_on_cuda_half_precision_goes_to_the_packed_kernel(put_varlen_attn, relea
     fake = FakeVarlenAttn()
     put_varlen_attn(getattr(fake, release))
     batch = ragged(LENGTHS)
-    states = [x.detach().bfloat16() for x in random_states(batch)]
+    states = half_states(batch)
     layout = PackedLayout(batch, None)
     settings = {"num_heads": NUM_HEADS, "dropout_p": 0.0, "is_causal": is_causal}
     context = layout.attend(*(x.as_subclass(OnCuda) for x in states), **settings).as_subclass(Tensor)
@@ -319,17 +352,30 @@ def test_on_cuda_half_precision_goes_to_the_packed_kernel(put_varlen_attn, relea
         "of_torch_2_13": {"window_size": (-1, 0) if is_causal else (-1, -1)},
     }
     assert fake.calls == [keyword[release] | {"max": (64, 64)}]
-    torch.testing.assert_close(context, attend_alone(*states, batch, is_causal=is_causal), rtol=0, atol=0)
+    expected = attend_alone(*states, batch, is_causal=is_causal, head_dim=8)
+    torch.testing.assert_close(context, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "dropout_p"), [(torch.float32, 0.0), (torch.bfloat16, 0.1)], ids=["float32", "attention_dropout"]
+    ("dtype", "dropout_p", "head_dim", "capability"),
+    [
+        (torch.float32, 0.0, 8, (9, 0)),
+        (torch.float64, 0.0, 8, (9, 0)),
+        (torch.bfloat16, 0.1, 8, (9, 0)),
+        (torch.bfloat16, 0.0, 11, (9, 0)),
+        (torch.bfloat16, 0.0, 264, (9, 0)),
+        (torch.float16, 0.0, 8, (7, 5)),
+    ],
+    ids=["float32", "float64", "attention_dropout", "odd_head", "wide_head", "turing"],
 )
-def test_on_cuda_what_the_packed_kernel_cannot_do_goes_to_rows(put_varlen_attn, dtype, dropout_p: float) -> None:
+def test_on_cuda_what_the_packed_kernel_cannot_do_goes_to_rows(
+    put_varlen_attn, monkeypatch: pytest.MonkeyPatch, dtype, dropout_p: float, head_dim: int, capability
+) -> None:
     fake = FakeVarlenAttn()
     put_varlen_attn(fake.of_torch_2_13)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     batch = ragged(LENGTHS)
-    states = [x.detach().to(dtype).as_subclass(OnCuda) for x in random_states(batch)]
+    states = [x.as_subclass(OnCuda) for x in half_states(batch, dtype, head_dim)]
     context = PackedLayout(batch, None).attend(*states, num_heads=NUM_HEADS, dropout_p=dropout_p, is_causal=False)
     assert not fake.calls
     assert context.dtype == dtype
@@ -339,10 +385,10 @@ def test_on_cuda_without_the_packed_kernel_rows_serve(put_varlen_attn) -> None:
     put_varlen_attn(None)
     assert layouts._varlen_attn() is None
     batch = ragged(LENGTHS)
-    states = [x.detach().bfloat16() for x in random_states(batch)]
+    states = half_states(batch)
     on_cuda = [x.as_subclass(OnCuda) for x in states]
     context = PackedLayout(batch, None).attend(*on_cuda, num_heads=NUM_HEADS, dropout_p=0.0, is_causal=True)
-    expected = attend_alone(*(x.double() for x in states), batch, is_causal=True)
+    expected = attend_alone(*(x.double() for x in states), batch, is_causal=True, head_dim=8)
     torch.testing.assert_close(context.as_subclass(Tensor).double(), expected, rtol=0.02, atol=0.02)
 
 

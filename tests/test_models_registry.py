@@ -155,6 +155,16 @@ def test_half_precision_is_loaded_as_float32(tmp_path: Path) -> None:
         assert torch.equal(parameter, exact.half().float()), name
 
 
+def test_a_model_read_in_half_precision_leaves_in_float32_for_others_too(tmp_path: Path) -> None:
+    import transformers
+
+    hf_model("BertModel").half().save_pretrained(tmp_path / "half")
+    model, _ = load_model(tmp_path / "half")
+    theirs = transformers.BertModel.from_pretrained(save(model, tmp_path / "ours"))
+    assert theirs.dtype == torch.float32
+    assert "dtype" not in read_model_config(tmp_path / "ours").to_dict()
+
+
 def test_copies_of_other_weights_are_not_missed_and_others_are_reported(tmp_path: Path) -> None:
     def add(weights: Weights) -> Weights:
         return weights | {
@@ -197,7 +207,7 @@ def test_a_base_checkpoint_gets_a_new_classifier_where_it_may(tmp_path: Path) ->
 def test_a_base_checkpoint_is_no_classifier_otherwise(tmp_path: Path) -> None:
     folder = save(random_model("encoder"), tmp_path / "base")
     message = (
-        r"base: 2 weights that a sequence-classification model needs are not in this checkpoint "
+        r"base: 2 weights that the sequence-classification model needs are not in this checkpoint "
         r"\(classifier\.weight, classifier\.bias\); train that head first, or choose a checkpoint that has it"
     )
     with pytest.raises(CheckpointError, match=message):
@@ -254,6 +264,15 @@ def test_an_encoder_weight_of_another_shape_is_refused(tmp_path: Path, allow_new
 def test_a_head_the_family_lacks_is_refused() -> None:
     with pytest.raises(CheckpointError, match="bert has no 'tagging' head; it has encoder, sequence-classification, "):
         empty_model(BertConfig(**TINY), "tagging")
+
+
+def test_what_is_refused_is_named_and_not_what_may_be_new(tmp_path: Path) -> None:
+    def drop(weights: Weights) -> Weights:
+        return {name: tensor for name, tensor in weights.items() if "layer.2" not in name}
+
+    folder = save(random_model("sequence-classification"), tmp_path / "short", drop)
+    with pytest.raises(CheckpointError, match=r"short: 16 weights that the sequence-classification model needs"):
+        load_model(folder, id2label={0: "a", 1: "b", 2: "c"}, allow_new_head=True)
 
 
 # The report
@@ -314,6 +333,15 @@ def test_an_unknown_family_is_refused(tmp_path: Path, values: dict[str, str], sa
         ({"max_position_embeddings": "512"}, "max_position_embeddings must be a positive integer, not '512'"),
         ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob must lie in \[0, 1\), not 1\.0"),
         ({"attention_probs_dropout_prob": -0.1}, r"attention_probs_dropout_prob must lie in \[0, 1\), not -0\.1"),
+        ({"hidden_act": "quick_gelu"}, "hidden_act 'quick_gelu' is unknown; it is one of gelu, gelu_new, .*, silu"),
+        ({"vocab_size": 9, "pad_token_id": 9}, r"pad_token_id must lie in \[0, 9\), not 9"),
+        ({"pad_token_id": -1}, r"pad_token_id must lie in \[0, 30522\), not -1"),
+        ({"id2label": {"1": "a", "2": "b"}}, r"id2label must number its labels 0, 1, \.\.\., not \[1, 2\]"),
+        ({"is_decoder": True}, "is_decoder True is not supported, only False"),
+        (
+            {"position_embedding_type": "relative_key"},
+            "position_embedding_type 'relative_key' is not supported, only 'absolute'",
+        ),
         ({"classifier_dropout": 2}, r"classifier_dropout must lie in \[0, 1\), not 2"),
     ],
 )

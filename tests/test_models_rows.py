@@ -77,6 +77,10 @@ def test_a_small_arrangement_by_hand() -> None:
     ((tokens, starts),) = _arrange(np.array([2, 5, 1]))
     assert tokens.tolist() == [[2, 3, 4, 5, 6], [0, 1, 7, -1, -1]]
     assert starts.tolist() == [[0, 0, 0, 0, 0], [0, 0, 2, -1, -1]]
+    # With three tokens instead of one, sequence 2 goes first and leaves just the room that sequence 0 needs.
+    ((tokens, starts),) = _arrange(np.array([2, 5, 3]))
+    assert tokens.tolist() == [[2, 3, 4, 5, 6], [7, 8, 9, 0, 1]]
+    assert starts.tolist() == [[0, 0, 0, 0, 0], [0, 0, 0, 3, 3]]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -71,12 +71,18 @@ def test_token_types_of_another_shape_are_refused(types: list[list[int]]) -> Non
         pack([[1, 2, 3], [4]], types)
 
 
+def test_another_number_of_dropout_seeds_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 sequences need as many dropout_seeds, got 1"):
+        pack([[1, 2, 3], [4]], dropout_seeds=[5])
+
+
 def test_a_rectangle_filled_in() -> None:
     batch = PaddedBatch.of(torch.tensor([[3, 4, 5], [6, 7, 0]]))
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 1]]
     assert batch.token_type_ids.tolist() == [[0, 0, 0], [0, 0, 0]]
     assert batch.position_ids.tolist() == [[0, 1, 2]]
     assert batch.dropout_seeds is None
+    assert batch.max_seqlen == 3
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.int64])

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DETERMINERS = {"this": "s", "that": "s", "these": "p", "those": "p"}
-NOUNS = (
-    "dog cat bird horse child girl boy king queen farmer doctor nurse pilot writer singer painter baker sailor "
-    "tiger rabbit"
-).split()
-VERBS = "sleep run sing jump eat laugh cry swim walk talk read write think dream wait".split()
-OTHERS = "the a in on under near and not is was house garden river forest quickly slowly today now often never".split()
+WORDS = """
+dog cat bird horse child girl boy king queen farmer doctor nurse pilot writer singer painter baker sailor tiger rabbit
+sleep run sing jump eat laugh cry swim walk talk read write think dream wait
+the a in on under near and not is was house garden river forest quickly slowly today now often never
+"""
+NOUNS, VERBS, OTHERS = map(str.split, WORDS.strip().splitlines())
 UNSEEN_NOUNS, UNSEEN_VERBS = ["wizard", "dragon", "castle"], ["glow", "vanish"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCABULARY = [
@@ -102,9 +102,28 @@ def unmask(*arguments: object) -> int:
     """Run a command as the shell would; its exit code."""
     try:
         return main([str(argument) for argument in arguments])
-    except SystemExit as exit_:  # how the parser ends on a usage error, and on --help
-        assert isinstance(exit_.code, int)
-        return exit_.code
+    except SystemExit as end:  # of the parser: a usage error, or --help
+        return int(end.code or 0)
+
+
+def make_workplace(folder: Path) -> Path:
+    """A folder with bert/, a random encoder, and train.tsv, dev.tsv and test.tsv, the latter two with unseen words."""
+    save_tiny_bert(folder / "bert")
+    write_rows(folder / "train.tsv", sentences(61, seed=1))
+    for name, seed in (("dev", 2), ("test", 3)):
+        rows = sentences(17, seed=seed, nouns=[*NOUNS[:5], *UNSEEN_NOUNS], verbs=[*VERBS[:5], *UNSEEN_VERBS])
+        write_rows(folder / f"{name}.tsv", rows)
+    return folder
+
+
+def finetune_tiny(place: Path, output_dir: Path, *arguments: object) -> int:
+    """Fine-tune a workplace's model on its files, 16 steps; later arguments override."""
+    files = ("--model", place / "bert", "--train", place / "train.tsv", "--dev", place / "dev.tsv")
+    return unmask("finetune", *files, "--output-dir", output_dir, *QUICK, *arguments)
+
+
+def weights_of(run: Path) -> bytes:
+    return (run / "model" / "model.safetensors").read_bytes()
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:

@@ -23,10 +23,11 @@ class _OnDevice:
 
     def to(self, device: torch.device | str) -> Self:
         moved = {}
+        to_accelerator = torch.device(device).type != "cpu"  # only then does the stream order the copy before its use
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
-                moved[field.name] = value.to(device, non_blocking=True)
+                moved[field.name] = value.to(device, non_blocking=to_accelerator)
         return replace(self, **moved)  # type: ignore[type-var]
 
 
@@ -78,6 +79,11 @@ class PaddedBatch(_OnDevice):
     position_ids: Tensor
     dropout_seeds: Tensor | None = None
 
+    @property
+    def max_seqlen(self) -> int:
+        """S, padding included."""
+        return self.input_ids.shape[1]
+
     @classmethod
     def of(
         cls,
@@ -113,13 +119,15 @@ def pack(
         dropout_seeds: one non-negative integer below 2**63 a text.
 
     Raises:
-        ValueError: if there is no sequence, one is empty, or the shapes differ.
+        ValueError: if there is no sequence, one is empty, or the shapes or numbers differ.
     """
     lengths = np.fromiter((len(ids) for ids in input_ids), dtype=np.int64, count=len(input_ids))
     if not len(lengths) or not lengths.all():
         raise ValueError(f"every sequence needs at least one token, got lengths {lengths.tolist()}")
     if token_type_ids is not None and [len(ids) for ids in token_type_ids] != lengths.tolist():
         raise ValueError("token_type_ids and input_ids differ in shape")
+    if dropout_seeds is not None and len(dropout_seeds) != len(lengths):
+        raise ValueError(f"{len(lengths)} sequences need as many dropout_seeds, got {len(dropout_seeds)}")
     cu_seqlens = np.zeros(len(lengths) + 1, dtype=np.int32)
     np.cumsum(lengths, out=cu_seqlens[1:])
     total_tokens = int(cu_seqlens[-1])

@@ -32,4 +32,4 @@ def run(arguments: Sequence[str]) -> None:
         return
     console = Console()
     console.print(evaluations_table([{"data": "dev", "metrics": result.dev}, *result.evaluations]))
-    console.print(f"report  {result.report}\nmodel   {result.model}", highlight=False, soft_wrap=True)
+    print(f"report  {result.report}\nmodel   {result.model}")

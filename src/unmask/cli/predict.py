@@ -39,7 +39,8 @@ class _Arguments:
         data: a file of texts, in the formats of training files; its label column, if any, is not read.
         split: which part of a data set.
         data_dir: folder in which a relative path is also looked for; None is the variable UNMASK_DATA_DIR.
-        column_names: names for the columns of a file without a header; None is what the run had.
+        column_names: names for the columns of a file without a header; None is what the run had, and none at all says
+            that there is a header.
         text_column: the column of the text; None is what the run had.
         text_pair_column: the column of the second text of a pair; None is what the run had.
         output: a file for the predictions, one JSON object a line.

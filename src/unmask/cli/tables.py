@@ -17,11 +17,12 @@ __all__ = ["evaluations_table", "predictions_table"]
 def evaluations_table(evaluations: Sequence[dict[str, Any]]) -> Table:
     """Draw the scores of one or more data sets, one a row."""
     from rich.table import Table
+    from rich.text import Text
 
     metrics = list(evaluations[0]["metrics"])
     table = Table("data", *metrics)
     for entry in evaluations:
-        table.add_row(entry["data"], *(f"{entry['metrics'][name]:.4f}" for name in metrics))
+        table.add_row(Text(entry["data"]), *(f"{entry['metrics'][name]:.4f}" for name in metrics))
     return table
 
 

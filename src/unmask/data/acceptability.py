@@ -14,8 +14,8 @@ Written from minimal pairs, one acceptable sentence and one not, that differ in 
 no word is in two classes. A verb that stands in a template itself does so in one split only. What the splits share is
 function words: determiners, pronouns, auxiliaries, prepositions, question words.
 
-**Disjoint in templates.** Each split has its own templates of each phenomenon: a rule that train shows in simple
-sentences meets, say, relative clauses and passives in test.
+**Disjoint in templates.** Each split has its own templates of each phenomenon: what train shows of a rule must
+carry over to other constructions in dev and test.
 
 **Nothing but the rule tells the labels.** Both sentences of a pair are in the set, so every template and phenomenon is
 balanced. Both have the same number of words. Each choice comes in both directions (where one template wants `is`, its
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_acceptability_set"]
 
-_NUM_PAIRS = {"train": 400, "dev": 60, "test": 60}  # of each phenomenon
+_NUM_PAIRS = {"train": 480, "dev": 60, "test": 60}  # of each phenomenon
 _SPLIT_OF_WORD = ("train", "train", "dev", "test")
 
 # Open classes. Any word of a class fits any slot of that class, and all words inflect regularly.
@@ -81,6 +81,8 @@ _WORDS = {
 _TEMPLATES = {
     "agreement": {
         "train": """
+            the {lamp} [is|are] {old}.
+            the {lamp.s} [are|is] {old}.
             the {person} near the {lamp.s} [is|are] {kind}.
             the {person.s} near the {lamp} [are|is] {kind}.
             the {lamp} behind the {lamp2.s} [was|were] {old}.
@@ -141,6 +143,7 @@ _TEMPLATES = {
     },
     "argument_structure": {
         "train": """
+            the {person} [{arrive.ed}|{repair.ed}].
             the {person} [{repair.ed}|{arrive.ed}] the {lamp}.
             the {person} [{arrive.ed}|{repair.ed}] near the {garden}.
             the {person.s} will [{repair}|{arrive}] the {old} {lamp}.
@@ -150,7 +153,7 @@ _TEMPLATES = {
             we found the {lamp} that {mary} [{repair.ed}|{arrive.ed}].
             we met the {person} that {john} [{praise.ed}|{arrive.ed}].
             the {old} {lamp} has been [{repair.ed}|{arrive.ed}].
-            they might [{arrive}|{repair}] soon.
+            {mary} might [{arrive}|{repair}] soon.
             """,
         "dev": """
             {mary} wants to [{repair}|{arrive}] your {lamp}.
@@ -206,8 +209,8 @@ _TEMPLATES = {
             we wonder who [{repair.ed}|{repair}] the {lamp}.
             whose {lamp} [will {mary}|{mary} will] {repair}?
             we wonder whose {lamp} [{mary} will|will {mary}] {repair}.
-            where [are the {lamp.s}|the {lamp.s} are]?
-            we wonder where [the {lamp.s} are|are the {lamp.s}].
+            where [are the {old} {lamp.s}|the {old} {lamp.s} are]?
+            we wonder where [the {old} {lamp.s} are|are the {old} {lamp.s}].
             had {mary} [{arrive.ed}|{arrive}]?
             will {mary} [{arrive}|{arrive.ed}]?
             what did the {person} {repair} [there|it]?
@@ -237,7 +240,7 @@ _CHOICE = re.compile(r"\[(?P<good>[^|]*)\|(?P<bad>[^]]*)\]")
 
 
 def make_acceptability_set(folder: Path, *, seed: int = 0) -> dict[str, Path]:
-    """Write train.tsv (4,000 sentences), dev.tsv (600) and test.tsv (600).
+    """Write train.tsv (4,800 sentences), dev.tsv (600) and test.tsv (600).
 
     Each has a header and the columns `sentence`, `label` (`acceptable` or `unacceptable`) and `phenomenon`. No sentence
     occurs twice.
@@ -268,11 +271,11 @@ def _rows(split: str, seed: int) -> list[tuple[str, str, str]]:
     }
     rows = {}
     for phenomenon, templates_of_split in _TEMPLATES.items():
-        templates = templates_of_split[split].split("\n")[1:-1]
+        templates = [line.strip() for line in templates_of_split[split].strip().splitlines()]
         for i in range(_NUM_PAIRS[split]):
             good = bad = ""
             while not good or good in rows or bad in rows:
-                good, bad = _make_pair(templates[i % len(templates)].strip(), words, rng)
+                good, bad = _make_pair(templates[i % len(templates)], words, rng)
             rows[good] = (good, "acceptable", phenomenon)
             rows[bad] = (bad, "unacceptable", phenomenon)
     shuffled = list(rows.values())

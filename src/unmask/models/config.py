@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from unmask.errors import CheckpointError
+from unmask.models.block import ACTIVATIONS
 
 __all__ = ["BertConfig"]
 
@@ -66,6 +67,12 @@ class BertConfig:
             raise CheckpointError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
             )
+        if self.hidden_act not in ACTIVATIONS:
+            raise CheckpointError(f"hidden_act {self.hidden_act!r} is unknown; it is one of {', '.join(ACTIVATIONS)}")
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise CheckpointError(f"pad_token_id must lie in [0, {self.vocab_size}), not {self.pad_token_id}")
+        if list(self.id2label) != list(range(self.num_labels)):
+            raise CheckpointError(f"id2label must number its labels 0, 1, ..., not {list(self.id2label)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -78,9 +85,12 @@ class BertConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read the keys of a config.json; those not ours are kept in `extra`."""
+        for key, ours in _FIXED.items():
+            if values.get(key) not in (None, ours):
+                raise CheckpointError(f"{key} {values[key]!r} is not supported, only {ours!r}")
         own = {f.name for f in fields(cls)} - {"extra"}
         known = {key: value for key, value in values.items() if key in own}
-        extra = {key: value for key, value in values.items() if key not in own and key != "label2id"}
+        extra = {key: value for key, value in values.items() if key not in own and key not in _RESTATED}
         if num_labels := extra.pop("num_labels", None):
             known.setdefault("id2label", {label: f"LABEL_{label}" for label in range(num_labels)})
         if "id2label" in known:
@@ -107,6 +117,11 @@ _SIZES = (
     "max_position_embeddings",
     "type_vocab_size",
 )
+
+_RESTATED = ("label2id", "dtype", "torch_dtype")  # said by id2label, and by the weights themselves: ours are float32
+
+# What changes the numbers a BERT computes, and the one value we compute.
+_FIXED = {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"}
 
 
 def _by_id(item: tuple[Any, Any]) -> int:

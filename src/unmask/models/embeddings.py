@@ -52,6 +52,7 @@ class WordEmbedding(nn.Module):
         Args:
             token_ids: int64, any shape, repeats welcome.
         """
+        self.release()  # the rows of an earlier restriction are part of the table too
         is_seen = torch.zeros(len(self.weight), dtype=torch.bool, device=self.weight.device)
         is_seen[token_ids.flatten()] = True
         if is_seen.all():

@@ -49,9 +49,10 @@ class Encoder(nn.Module):
         Raises:
             ValueError: if a sequence is longer than the position embeddings reach.
         """
-        longest = batch.max_seqlen if hasattr(batch, "max_seqlen") else batch.input_ids.shape[1]
-        if longest > self.embeddings.max_seq_length:
-            raise ValueError(f"a sequence has {longest} tokens; this model takes {self.embeddings.max_seq_length}")
+        if batch.max_seqlen > self.embeddings.max_seq_length:
+            raise ValueError(
+                f"a sequence has {batch.max_seqlen} tokens; this model takes {self.embeddings.max_seq_length}"
+            )
         layout = layout_of(batch, training=self.training)
         attentions: list[Tensor] | None = [] if output_attentions else None
         hidden = self.embeddings(batch, layout)

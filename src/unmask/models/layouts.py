@@ -24,8 +24,8 @@ __all__ = ["Layout", "PackedLayout", "PaddedLayout", "layout_of"]
 
 
 def layout_of(batch: PackedBatch | PaddedBatch, *, training: bool) -> Layout:
-    """Make the layout of a batch. Its dropout seeds count in training, and on CPU: CUDA has a fast generator."""
-    seeds = batch.dropout_seeds if training and not batch.input_ids.is_cuda else None
+    """Make the layout of a batch. Its dropout seeds count in training, and on CPU: elsewhere generators are fast."""
+    seeds = batch.dropout_seeds if training and batch.input_ids.is_cpu else None
     return PackedLayout(batch, seeds) if isinstance(batch, PackedBatch) else PaddedLayout(batch, seeds)
 
 
@@ -99,22 +99,23 @@ class PackedLayout(Layout):
             None if dropout_seeds is None else Noise(dropout_seeds.repeat_interleave(lengths), batch.position_ids)
         )
         self._cu_seqlens, self._max_seqlen = batch.cu_seqlens, batch.max_seqlen
-        self._row_plan: RowPlan | None = None
+        self._row_plans: dict[tuple[int, bool], RowPlan] = {}
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, dropout_p: float, is_causal: bool
     ) -> Tensor:
-        if query.is_cuda and query.dtype != torch.float32 and dropout_p == 0.0 and (varlen_attn := _varlen_attn()):
+        if dropout_p == 0.0 and _fits_varlen_attn(query, num_heads) and (varlen_attn := _varlen_attn()):
             states = (x.unflatten(-1, (num_heads, -1)) for x in (query, key, value))  # (T, N, H)
             bounds = (self._cu_seqlens, self._cu_seqlens, self._max_seqlen, self._max_seqlen)
             return varlen_attn(*states, *bounds, is_causal=is_causal).flatten(-2)
-        if self._row_plan is None:
+        shape = num_heads, is_causal
+        if shape not in self._row_plans:
             lengths = self._cu_seqlens.diff().cpu().numpy()
-            self._row_plan = RowPlan(lengths, num_heads=num_heads, is_causal=is_causal, device=query.device)
+            self._row_plans[shape] = RowPlan(lengths, num_heads=num_heads, is_causal=is_causal, device=query.device)
         factors = None
         if dropout_p and self._noise is not None:
             factors = self._noise.attention(num_heads, self._max_seqlen, dropout_p)
-        return self._row_plan.attend(query, key, value, dropout_p=dropout_p, factors=factors)
+        return self._row_plans[shape].attend(query, key, value, dropout_p=dropout_p, factors=factors)
 
     def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
         lengths = self._cu_seqlens.diff()
@@ -170,11 +171,25 @@ def _may_attend(is_real: Tensor, is_causal: bool) -> Tensor:
     if is_causal:
         length = is_real.shape[-1]
         mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        # Padding on the left comes before every real token: let it see itself, so that no softmax is over nothing.
+        mask = mask | torch.eye(length, dtype=torch.bool, device=mask.device)
     return mask
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
+
+
+def _fits_varlen_attn(query: Tensor, num_heads: int) -> bool:
+    """Tell whether FlashAttention takes these: half precision, a head dim it has, an Ampere GPU or later."""
+    head_dim = query.shape[-1] // num_heads
+    return (
+        query.is_cuda
+        and query.dtype in (torch.bfloat16, torch.float16)
+        and head_dim % 8 == 0
+        and head_dim <= 256
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    )
 
 
 @functools.cache

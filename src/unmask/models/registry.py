@@ -147,9 +147,9 @@ def load_model(
     report = _fill(model, family.weights, hub.read_weights(folder), source=str(folder))
     new = {*report.missing, *(name for name, _, _ in report.misshaped)}
     own_names = {foreign: own for own, foreign in _names(model, family.weights)}
-    is_refused = any(not allow_new_head or not _is_of_head(model, own_names[name]) for name in new)
-    if is_refused:
-        raise CheckpointError(_misfit(folder, report, head))
+    refused = {name for name in new if not allow_new_head or not _is_of_head(model, own_names[name])}
+    if refused:
+        raise CheckpointError(_misfit(folder, report, head, refused))
     _fill_new_weights(model, config, {own_names[name] for name in new}, seed)
     return model, report
 
@@ -240,17 +240,19 @@ def _fill_new_weights(model: nn.Module, config: BertConfig, names: set[str], see
             setattr(module, name, nn.Parameter(values))
 
 
-def _misfit(folder: Path, report: LoadReport, head: str) -> str:
+def _misfit(folder: Path, report: LoadReport, head: str, refused: set[str]) -> str:
     """Say in one message what does not fit and what to do."""
-    if report.misshaped:
-        name, theirs, ours = report.misshaped[0]
-        more = f" (and {len(report.misshaped) - 1} more)" if len(report.misshaped) > 1 else ""
+    misshaped = [entry for entry in report.misshaped if entry[0] in refused]
+    if misshaped:
+        name, theirs, ours = misshaped[0]
+        more = f" (and {len(misshaped) - 1} more)" if len(misshaped) > 1 else ""
         return (
             f"{folder}: {name} has shape {theirs}, but config.json asks for {ours}{more}; "
             "the config and the weights are not of the same model"
         )
-    names = ", ".join(report.missing[:3]) + (", ..." if len(report.missing) > 3 else "")
+    missing = [name for name in report.missing if name in refused]
+    names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
     return (
-        f"{folder}: {len(report.missing)} weights that a {head} model needs are not in this checkpoint ({names}); "
+        f"{folder}: {len(missing)} weights that the {head} model needs are not in this checkpoint ({names}); "
         "train that head first, or choose a checkpoint that has it"
     )

@@ -84,7 +84,7 @@ class _Group:
         self._tokens, self._starts, self._num_heads = tokens, starts, num_heads
         by_head = np.broadcast_to(tokens[:, None, :], (len(tokens), num_heads, tokens.shape[1]))  # (R, N, L)
         self.is_filled = (by_head >= 0).ravel()
-        # An empty slot repeats token 0: its result is never read, and no gradient reaches it.
+        # An empty slot repeats token 0. Its result is never read, and the gradient it is handed goes no further.
         self.sources = (np.maximum(by_head, 0) * num_heads + np.arange(num_heads)[:, None]).ravel()
         is_apart = starts[:, :, None] != starts[:, None, :]
         if is_causal:
@@ -110,10 +110,8 @@ class _Group:
         """Find the factor of each (row, head, query's slot, key's slot), int64, (R * N * L * L,)."""
         if self._factor_index is None:
             num_keys, row_length = factors.shape[-1], self._tokens.shape[1]
-            positions = (
-                np.arange(row_length) - self._starts[:, :, None]
-            )  # of the key in the query's sequence, (R, L, L)
-            positions = positions.clip(0, num_keys - 1)  # keys outside it are masked: any factor serves
+            # Of the key in the query's sequence, (R, L, L); keys outside it are masked: any factor serves.
+            positions = (np.arange(row_length) - self._starts[:, :, None]).clip(0, num_keys - 1)
             positions += np.maximum(self._tokens, 0)[:, :, None] * (self._num_heads * num_keys)
             heads = np.arange(self._num_heads)[:, None, None] * num_keys
             self._factor_index = torch.from_numpy((positions[:, None] + heads).ravel())
@@ -129,7 +127,8 @@ def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
 def _select(rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     """Select rows by an index whose inverse is known, so that the gradient is a selection too, not a scattered sum.
 
-    Of a row selected more than once, the copy that the inverse names carries the gradient: the others are empty slots.
+    Of a row selected more than once, the copy that the inverse names carries the gradient; a row never selected is
+    handed another's. Both are empty slots, which nothing reads.
     """
     selected: Tensor = _Select.apply(rows, index, inverse)  # type: ignore[no-untyped-call]
     return selected

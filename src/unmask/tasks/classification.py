@@ -160,7 +160,7 @@ def encode_texts(
     """Encode texts or pairs as [CLS] text [SEP] or [CLS] text [SEP] pair [SEP], cut to max_seq_length tokens.
 
     Raises:
-        DataError: if a text has no token.
+        DataError: if a text has no token, or none is left of it.
     """
     pairs = [example.text_pair for example in examples if example.text_pair is not None]
     encodings = tokenizer.encode_batch(
@@ -172,7 +172,9 @@ def encode_texts(
     for example, encoding in zip(examples, encodings.encodings, strict=True):
         if all(encoding.special_tokens_mask):
             raise DataError(
-                "the text is empty, there is nothing to read in it: fill it in, or leave the row out",
+                f"nothing is left of the text in {max_seq_length} tokens: raise max_seq_length"
+                if encoding.num_truncated_tokens
+                else "the text is empty, there is nothing to read in it: fill it in, or leave the row out",
                 path=example.source,
                 line=example.line,
             )

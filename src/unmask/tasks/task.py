@@ -180,4 +180,4 @@ def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 def _dropout_seeds(seed: int, epoch: int, sample_indices: Sequence[int]) -> NDArray[np.int64]:
     """Draw one seed a sample, in [0, 2**63): a pure function of the run's seed, the epoch and the sample."""
     first = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
-    return ((first + np.asarray(sample_indices, np.uint64)) >> np.uint64(1)).astype(np.int64)
+    return ((first + np.asarray(sample_indices, np.uint64)) & np.uint64(2**63 - 1)).astype(np.int64)

@@ -53,7 +53,8 @@ def evaluate(
         data: the labelled file, or a data set's hub id.
         split: which part of a data set.
         data_dir: folder in which a relative path is also looked for; None is the variable UNMASK_DATA_DIR.
-        column_names: names for the columns of a file without a header; None is what the run had.
+        column_names: names for the columns of a file without a header; None is what the run had, and none at all says
+            that there is a header.
         text_column: the column of the text; None is what the run had.
         text_pair_column: the column of the second text of a pair; None is what the run had.
         label_column: the column of the label; None is what the run had.
@@ -84,7 +85,7 @@ def evaluate(
         max_seq_length=min(run.get("max_seq_length") or pretrained.max_seq_length, pretrained.max_seq_length),
         targets=labels.ids_of(examples),
     )
-    _, entry = evaluate_entry(pretrained.model, Classification(), samples, names, name=data)
+    _, entry = evaluate_entry(pretrained.model, Classification(), samples, names, name=str(data))
     if run:
         _remember(Path(model), entry)
     return entry
@@ -101,9 +102,11 @@ def read_for_run(
     with_labels: bool = True,
 ) -> list[TextExample]:
     """Read examples the way a run read its own, where nothing else is said."""
+    if column_names is None and Path(str(data).removesuffix(".gz")).suffix in (".tsv", ".txt", ".csv"):
+        column_names = run.get("column_names")  # files of the other kinds name their columns themselves
     table = read_table(
         data,
-        column_names=column_names or run.get("column_names"),
+        column_names=column_names or None,
         split=split,
         data_dir=data_dir or run.get("data_dir"),
     )

@@ -9,15 +9,16 @@ import dataclasses
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from unmask.data import read_table, split_indices
-from unmask.errors import SettingsError
+from unmask.errors import DataError, SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
@@ -27,6 +28,9 @@ from unmask.workflows.evaluate import evaluate_entry, prediction_lines
 from unmask.workflows.loading import Pretrained, load, save_pretrained
 from unmask.workflows.model_card import model_card
 from unmask.workflows.run_folder import as_json, describe, open_run_folder, refuse_used_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["FinetuneResult", "FinetuneSettings", "finetune"]
 
@@ -80,6 +84,7 @@ class FinetuneSettings(TrainingSettings):
         super().__post_init__()
         self._require("dev_fraction", "in (0, 1)", 0 < self.dev_fraction < 1)
         self._require("max_seq_length", "3 or more", self.max_seq_length is None or self.max_seq_length >= 3)
+        self._require("task", f"one of {', '.join(TASKS)}", self.task in TASKS)
         metrics = TASKS[self.task].metrics
         self._require("metric_for_best", f"one of {', '.join(metrics)}", self.metric_for_best in metrics)
         if self.overwrite and self.resume:
@@ -135,10 +140,9 @@ def finetune(
     output_dir = settings.output_dir
     assert output_dir is not None
     console = console or Console(stderr=True, quiet=not is_main_process())
-    if is_main_process():  # the others may find what the first has just opened
-        refuse_used_folder(output_dir, overwrite=settings.overwrite, resume=settings.resume)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     if settings.resume and _is_complete(output_dir):
-        console.print(f"{output_dir} is complete: there is nothing to resume")
+        say(f"{output_dir} is complete: there is nothing to resume")
         return _result(output_dir)
 
     # Everything is read and checked before anything is written.
@@ -152,8 +156,8 @@ def finetune(
         allow_new_head=True,
         seed=settings.seed,
     )
-    console.print(pretrained.report.summary(), highlight=False)
-    samples = _encode(examples, labels, pretrained, settings, console)
+    say(pretrained.report.summary())
+    samples = _encode(examples, labels, pretrained, settings, say)
     if is_main_process():
         given = [value if value == name else f"{value}={name}" for value, name in labels.items()]
         open_run_folder(output_dir, as_json(settings) | {"labels": given}, resume=settings.resume)
@@ -167,7 +171,7 @@ def finetune(
     for word in words:
         num_words = len(word.weight)
         word.restrict(torch.from_numpy(np.concatenate(samples["train"].input_ids)))
-        console.print(f"the training texts use {len(word.weight):,} of {num_words:,} word embeddings", highlight=False)
+        say(f"the training texts use {len(word.weight):,} of {num_words:,} word embeddings")
     objective = FineTuning(task, samples["train"], samples["dev"], seed=settings.seed)
     train(model, objective, settings.training, run_folder=output_dir, resume=settings.resume, console=console)
     if not is_main_process():
@@ -187,7 +191,8 @@ def finetune(
     card = model_card(settings, pretrained, labels, entries, num_examples=len(examples["train"]))
     save_pretrained(model.cpu(), pretrained.tokenizer, output_dir / "model", model_card=card, replace=True)
     write_report(output_dir)
-    shutil.rmtree(output_dir / "checkpoints")  # last: until then the run can be resumed
+    # Last, because until then the run can be resumed; in one step, because half of them would be damaged checkpoints.
+    shutil.rmtree((output_dir / "checkpoints").rename(output_dir / ".checkpoints.partial"))
     return _result(output_dir)
 
 
@@ -195,10 +200,12 @@ def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     """Ask for what must be given; a run that is resumed keeps the settings it has."""
     if settings.output_dir is None:
         raise SettingsError("output_dir is missing: name the run folder, such as --output-dir runs/mine")
+    if is_main_process():  # the others may find what the first has just opened
+        refuse_used_folder(settings.output_dir, overwrite=settings.overwrite, resume=settings.resume)
     config_file = settings.output_dir / "config.json"
     if settings.resume and config_file.is_file():
-        recorded = FinetuneSettings(**_with_types(json.loads(config_file.read_text(encoding="utf-8"))))
-        may_differ = {"resume", "overwrite", "output_dir", "device", "labels"}
+        recorded = _recorded(config_file)
+        may_differ = {"resume", "overwrite", "output_dir", "device"}
         for field in dataclasses.fields(settings):
             given, before = getattr(settings, field.name), getattr(recorded, field.name)
             if field.name not in may_differ and given not in (before, field.default):
@@ -212,6 +219,14 @@ def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     if settings.train is None:
         raise SettingsError("train is missing: name the labelled file to learn from, such as --train train.tsv")
     return settings
+
+
+def _recorded(config_file: Path) -> FinetuneSettings:
+    """Read the settings of a run."""
+    try:
+        return FinetuneSettings(**_with_types(json.loads(config_file.read_bytes())))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"no settings that this version can resume ({error}): start again", path=config_file) from error
 
 
 def _read(settings: FinetuneSettings) -> dict[str, list[TextExample]]:
@@ -245,7 +260,7 @@ def _encode(
     labels: Labels,
     pretrained: Pretrained,
     settings: FinetuneSettings,
-    console: Console,
+    say: Callable[[str], None],
 ) -> dict[str, Samples]:
     """Encode each set, and say what was cut."""
     max_seq_length = min(settings.max_seq_length or pretrained.max_seq_length, pretrained.max_seq_length)
@@ -260,7 +275,7 @@ def _encode(
                 f"; {encoded.num_truncated_texts:,} texts were cut to {max_seq_length} tokens, "
                 f"{encoded.num_truncated_tokens:,} tokens in all"
             )
-        console.print(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}", highlight=False)
+        say(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}")
     return samples
 
 
@@ -282,8 +297,14 @@ def _result(output_dir: Path) -> FinetuneResult:
 
 
 def _with_types(values: dict[str, Any]) -> dict[str, Any]:
-    """Give paths and lists, as JSON and people write them, the types of the fields; one file is a list of one."""
-    paths = {name: Path(values[name]) for name in ("output_dir", "data_dir") if values.get(name) is not None}
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    single = {name: (values[name],) for name in ("dev", "test") if isinstance(values.get(name), str)}
-    return values | paths | lists | single
+    """Give values, as JSON, recipes and people write them, the types of the fields; one file is a list of one."""
+    given = {name: value for name, value in values.items() if value is not None}
+    paths = {name: Path(given[name]) for name in ("output_dir", "data_dir") if name in given}
+    names = {name: str(given[name]) for name in ("model", "train") if name in given}
+    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    name_lists = {
+        name: (str(given[name]),) if isinstance(given[name], str | Path) else tuple(map(str, given[name]))
+        for name in ("dev", "test", "labels", "column_names")
+        if name in given
+    }
+    return values | paths | names | lists | name_lists

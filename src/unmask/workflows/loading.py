@@ -11,6 +11,7 @@ from unmask.errors import CheckpointError
 from unmask.models.config import BertConfig
 from unmask.models.registry import export_weights, load_model
 from unmask.tokenization import Tokenizer
+from unmask.workflows.run_folder import is_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +68,10 @@ def load(
         CheckpointError: nothing usable is found under that name, or it does not fit.
     """
     folder = hub.resolve(model)
+    if is_run(folder):
+        raise CheckpointError(
+            f"{folder}: this run has no model yet: unmask finetune --resume --output-dir {folder} takes it to its end"
+        )
     loaded, report = load_model(folder, head, id2label=id2label, allow_new_head=allow_new_head, seed=seed)
     tokenizer = Tokenizer.from_folder(folder)
     config = loaded.config

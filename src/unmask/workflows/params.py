@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from unmask import hub
+from unmask.errors import SettingsError
 from unmask.models.registry import empty_model, named_parameters, read_model_config, saved_head
 
 __all__ = ["ParameterInfo", "params"]
@@ -36,7 +37,10 @@ def params(model: str, /, *, head: str | None = None, num_labels: int | None = N
 
     Raises:
         CheckpointError: there is no config.json, or it cannot be used.
+        SettingsError: num_labels is less than 1.
     """
+    if num_labels is not None and num_labels < 1:
+        raise SettingsError(f"num_labels is {num_labels}: it must be 1 or more")
     config = read_model_config(hub.resolve(model))
     if num_labels is not None:
         config = replace(config, id2label={label: f"LABEL_{label}" for label in range(num_labels)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,4 @@ def load_recipe(path: str | Path) -> dict[str, Any]:
 
 def _number(value: Any) -> Any:
     """Read 2e-5 as the number it is: YAML 1.1 takes it for a word."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value) else value

@@ -22,22 +22,32 @@ if TYPE_CHECKING:
 
     from unmask.tasks import Samples
 
-__all__ = ["as_json", "describe", "open_run_folder", "refuse_used_folder"]
+__all__ = ["as_json", "describe", "is_run", "open_run_folder", "refuse_used_folder"]
 
 _CONFIG = "config.json"
+_START = (_CONFIG, "environment.json", "command.txt")  # written in one step
+_REST = (
+    *("data.json", "metrics.jsonl", "checkpoints", "model"),
+    *("predictions_dev.jsonl", "evaluation.json", "plots", "report.html"),
+)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run was begun here."""
+    return all((folder / name).is_file() for name in _START)
 
 
 def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """Make sure that nothing of value is in the way, before any work is done.
 
     Raises:
-        DataError: the folder holds a run and neither flag is given, or files that are no run's.
+        DataError: the folder holds a run and neither flag is given, or files that are no run's and would be lost.
     """
     if folder.is_file():
         raise DataError("a file of this name is in the way: choose another output folder", path=folder)
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    if not (folder / _CONFIG).is_file():
+    if not is_run(folder):
         raise DataError("the folder holds files that are no run's: choose another output folder", path=folder)
     if not overwrite and not resume:
         raise DataError(
@@ -45,11 +55,18 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             "or choose another output folder",
             path=folder,
         )
+    foreign = [path.name for path in folder.iterdir() if path.name not in (*_START, *_REST) and not _is_hidden(path)]
+    if overwrite and foreign:
+        raise DataError(
+            f"the folder holds files that are no run's ({', '.join(sorted(foreign))}): move them away, "
+            "or choose another output folder",
+            path=folder,
+        )
 
 
 def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
     """Write what a run starts with: its settings, its environment and the command. A run to be replaced is removed."""
-    if (folder / _CONFIG).is_file():
+    if is_run(folder):
         if resume:
             remove_leftovers(folder)
             return
@@ -57,7 +74,7 @@ def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> No
     with new_folder(folder) as partial:
         write_json(partial / _CONFIG, config)
         write_json(partial / "environment.json", _environment())
-        write_text(partial / "command.txt", shlex.join(["unmask", *sys.argv[1:]]) + "\n")
+        write_text(partial / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
 
 
 def as_json(settings: Any) -> dict[str, Any]:
@@ -91,6 +108,11 @@ def describe(samples: Samples, label_names: Sequence[str], *, batch_size: int) -
         "length_histogram": [[int(n), int(c)] for n, c in zip(*np.unique(lengths, return_counts=True), strict=True)],
         "truncated_texts": samples.num_truncated_texts,
     }
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether this is what a killed writer left behind."""
+    return path.name.startswith(".") and path.suffix in (".partial", ".replaced")
 
 
 def _environment() -> dict[str, Any]:
