@@ -167,12 +167,10 @@ def test_cola_is_read_whole(data_dir, tmp_path, monkeypatch, recipe, train_rows,
 def test_minilm_trains_on_a_slice_of_cola(data_dir, tmp_path):
     table = read_table(data_dir / "cola" / "in_domain_train.tsv", column_names=["source", "label", "star", "sentence"])
     rows = list(zip(table.column("sentence"), table.column("label"), strict=True))
-    train, dev = write_rows(tmp_path / "train.tsv", rows[:96]), write_rows(tmp_path / "dev.tsv", rows[96:128])
-    run = tmp_path / "run"
+    slices = {"train": rows[:96], "dev": rows[96:128]}
+    train, dev = (write_rows(tmp_path / f"{name}.tsv", part, header=None) for name, part in slices.items())
+    run, recipe = tmp_path / "run", COLA.with_name("cola-minilm.yaml")
     arguments = ("--train", train, "--dev", dev, "--column-names", "sentence", "label", "--output-dir", run)
-    recipe = COLA.with_name("cola-minilm.yaml")
-    for file in (train, dev):  # the recipe is for files without a header
-        file.write_text(file.read_text().partition("\n")[2])
     assert unmask("finetune", "--config", recipe, *arguments, "--global-batch-size", 12, "--max-steps", 10) == 0
     rows_logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows_logged if row["kind"] == "step"]

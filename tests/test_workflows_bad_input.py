@@ -257,7 +257,7 @@ BROKEN_CHECKPOINTS = {
     "truncated weights": "model.safetensors: cannot be read",
     "corrupted weights": "model.safetensors: cannot be read",
     "other shapes": "embeddings.position_embeddings.weight has shape (7, 32), but config.json asks for (40, 32)",
-    "a layer missing": "weights that a sequence-classification model needs are not in this checkpoint",
+    "a layer missing": "weights that the sequence-classification model needs are not in this checkpoint",
     "no tokenizer": "no tokenizer here: it needs a tokenizer.json or a vocab.txt",
     "broken tokenizer": "tokenizer.json: not a tokenizer that can be read",
     "pickle that runs code": "refused, this pickle asks for posix.mkdir and may run code (none was run)",
@@ -306,7 +306,7 @@ class TestEvaluate:
 
     def test_a_model_without_a_classifier(self, place, capsys):
         code = unmask("evaluate", place / "bert", "--data", place / "dev.tsv")
-        assert_refused(code, capsys, "2 weights that a sequence-classification model needs are not in this checkpoint")
+        assert_refused(code, capsys, "2 weights that the sequence-classification model needs are not in this")
 
     def test_a_label_the_model_does_not_know(self, trained, tmp_path, capsys):
         file = write_rows(tmp_path / "x.tsv", [("this dog", "good"), ("this cat", "perhaps")])

@@ -483,6 +483,19 @@ class TestResume:
         assert finetune_tiny(place, tmp_path / "begun") == 0
         assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "begun")
 
+    def test_a_kill_while_the_checkpoints_are_removed_leaves_a_complete_run(self, place, tmp_path, monkeypatch, capsys):
+        def killed(_folder: Path) -> None:
+            raise KeyboardInterrupt
+
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            patch.setattr("unmask.workflows.finetune.shutil.rmtree", killed)
+            assert finetune_tiny(place, run, "--max-steps", 1) == 130
+        assert unmask("finetune", "--resume", "--output-dir", run) == 0
+        assert "is complete: there is nothing to resume" in capsys.readouterr().err
+        assert finetune_tiny(place, run, "--overwrite", "--max-steps", 1) == 0
+        assert not list(run.glob(".*"))
+
     def test_settings_of_another_version(self, place, tmp_path, capsys):
         run = tmp_path / "run"
         assert finetune_tiny(place, run, "--max-steps", 1) == 0

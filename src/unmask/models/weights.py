@@ -86,6 +86,10 @@ class LoadReport:
     misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
 
     @property
+    def is_exact(self) -> bool:
+        return self.is_complete and not self.unused
+
+    @property
     def is_complete(self) -> bool:
         return not self.missing and not self.misshaped
 
@@ -93,9 +97,9 @@ class LoadReport:
         """Draw the table that `unmask` prints when a checkpoint and a model differ."""
         from rich.table import Table
 
-        table = Table(title=f"{self.num_loaded} tensors loaded from {self.source}", title_justify="left")
-        table.add_column("weight", overflow="fold")
-        table.add_column("what of it", overflow="fold")
+        table = Table("weight", "what of it")
+        for column in table.columns:
+            column.overflow = "fold"
         for name in self.missing:
             table.add_row(name, "not in the checkpoint: new, must be trained")
         for name, theirs, ours in self.misshaped:

@@ -11,11 +11,7 @@ from unmask.workflows.predict import Prediction, predict
 
 __all__ = ["DemoResult", "demo"]
 
-_SENTENCES = (
-    "The keys to the old cabinet are on the table.",
-    "The keys to the old cabinet is on the table.",
-    "The pilot admired themselves in the mirror and herself.",
-)
+_SENTENCES = ("Why is the window open?", "Why the window is open?", "She admired himself in the mirror.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +48,7 @@ def demo(
         overwrite=overwrite,
         seed=seed,
         epochs=3,
-        learning_rate=5e-5,
+        learning_rate=1e-4,
         warmup_ratio=0.06,
     )
     run = finetune(settings)

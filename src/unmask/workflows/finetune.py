@@ -157,6 +157,8 @@ def finetune(
         seed=settings.seed,
     )
     say(pretrained.report.summary())
+    if not pretrained.report.is_exact:
+        console.print(pretrained.report.to_table())
     samples = _encode(examples, labels, pretrained, settings, say)
     if is_main_process():
         given = [value if value == name else f"{value}={name}" for value, name in labels.items()]
