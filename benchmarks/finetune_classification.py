@@ -31,7 +31,7 @@ import transformers
 from unmask import load
 from unmask.data import read_table
 from unmask.models.embeddings import WordEmbedding
-from unmask.tasks import Classification, Columns, FineTuning, Samples, encode_texts, read_examples
+from unmask.tasks import Classification, Columns, FineTuning, Labels, Samples
 from unmask.training import Optimizer, TrainingSettings, parameter_groups
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE, LEARNING_RATE, MAX_GRAD_NORM, WEIGHT_DECAY = 32, 2e-5, 1.0, 0.01
 PADDED_LENGTH = {"padded_128": 128, "padded_64": 64, "dynamic": None}
+TASK = Classification(Labels(values=("0", "1"), names=("unacceptable", "acceptable")))
 STEPS_PER_ROUND = {"padded_128": 1, "padded_64": 2, "dynamic": 4, "unmask": 8}  # about equal time each
 
 
@@ -96,10 +97,7 @@ def read_cola(data_dir: Path) -> Samples:
     table = read_table(
         "cola/in_domain_train.tsv", column_names=["source", "label", "star", "sentence"], data_dir=data_dir
     )
-    examples = read_examples(table, Columns())
-    return encode_texts(
-        examples, load("minilm").tokenizer, max_seq_length=128, targets=[int(e.label or 0) for e in examples]
-    )
+    return TASK.encode(TASK.read(table, Columns()), load("minilm").tokenizer, max_seq_length=128)
 
 
 def batch_of(order: np.ndarray, number: int) -> np.ndarray:
@@ -132,7 +130,7 @@ def make_unmask(samples: Samples) -> tuple[Callable[[np.ndarray], None], int]:
             module.restrict(torch.from_numpy(np.concatenate(samples.input_ids)))
     settings = TrainingSettings(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_GRAD_NORM)
     optimizer = Optimizer(model, settings)
-    objective = FineTuning(Classification(), samples, samples, seed=0)
+    objective = FineTuning(TASK, samples, samples, seed=0)
     num_parameters = sum(p.numel() for p in model.encoder.blocks.parameters() if p.ndim == 2)
 
     def step(batch: np.ndarray) -> None:
@@ -171,7 +169,7 @@ def compare_logits(samples: Samples, batch: np.ndarray) -> float:
     """The same head on the same batch, dropout off: how far the logits lie apart."""
     theirs, ours = transformers_model().eval(), unmask_model().eval()
     ours.classifier.linear.load_state_dict(theirs.classifier.state_dict())
-    objective = FineTuning(Classification(), samples, samples, seed=0)
+    objective = FineTuning(TASK, samples, samples, seed=0)
     with torch.no_grad():
         expected = theirs(**pad_batch(samples, batch, None)).logits
         return float((ours(objective.collate(batch.tolist(), epoch=0).inputs).logits - expected).abs().max())

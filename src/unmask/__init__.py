@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from unmask.workflows.demo import demo
     from unmask.workflows.evaluate import evaluate
     from unmask.workflows.fill import fill
-    from unmask.workflows.finetune import FinetuneSettings, finetune
+    from unmask.workflows.finetune import finetune
     from unmask.workflows.loading import load, save_pretrained
     from unmask.workflows.params import params
     from unmask.workflows.predict import predict
     from unmask.workflows.recipes import load_recipe
+    from unmask.workflows.settings import FinetuneSettings
 
 __all__ = [
     "FinetuneSettings",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FinetuneSettings": "unmask.workflows.finetune",
+    "FinetuneSettings": "unmask.workflows.settings",
     "PackedBatch": "unmask.packing",
     "PaddedBatch": "unmask.packing",
     "Tokenizer": "unmask.tokenization",

@@ -22,7 +22,8 @@ The task may stand first, without its flag. --config takes a recipe, a file of t
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, fine-tune, say what came of it."""
-    from unmask.workflows.finetune import FinetuneSettings, finetune
+    from unmask.workflows.finetune import finetune
+    from unmask.workflows.settings import FinetuneSettings
 
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--task", *arguments]

@@ -15,8 +15,9 @@ from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
 from unmask.errors import DataError, SettingsError
 from unmask.files import write_text
-from unmask.tasks import TextExample
-from unmask.workflows.predict import predict_examples, read_texts
+from unmask.tasks import Columns, TextExample
+from unmask.workflows.predict import predict_examples
+from unmask.workflows.trained import Trained, load_trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +61,8 @@ class _Arguments:
 def run(arguments: Sequence[str]) -> None:
     """Parse, predict, print a table or write JSON lines."""
     typed, as_json = parse_with_json(_Arguments, arguments, command="predict", more_help=_HELP)
-    predictions = predict_examples(typed.model, _read(typed))
+    trained = load_trained(typed.model)
+    predictions = predict_examples(trained, _read(trained, typed))
     lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
     if typed.output is not None:
         write_text(typed.output, "".join(f"{line}\n" for line in lines))
@@ -72,21 +74,20 @@ def run(arguments: Sequence[str]) -> None:
         Console().print(predictions_table(predictions))
 
 
-def _read(typed: _Arguments) -> list[TextExample]:
+def _read(trained: Trained, typed: _Arguments) -> list[TextExample]:
     if typed.texts and typed.data is not None:
         raise SettingsError("give texts or --data, not both")
     if typed.texts:
         return [_example(text, "texts", number) for number, text in enumerate(typed.texts, start=1)]
     if typed.data is None:
         return _read_standard_input()
-    return read_texts(
-        typed.model,
-        data=typed.data,
+    return trained.read(
+        typed.data,
+        columns=Columns(text=typed.text_column, text_pair=typed.text_pair_column),
+        column_names=typed.column_names,
         split=typed.split,
         data_dir=typed.data_dir,
-        column_names=typed.column_names,
-        text_column=typed.text_column,
-        text_pair_column=typed.text_pair_column,
+        with_labels=False,
     )
 
 

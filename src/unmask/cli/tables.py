@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from unmask.workflows.predict import Prediction
+    from unmask.tasks import Prediction
 
 __all__ = ["evaluations_table", "predictions_table"]
 

@@ -1,7 +1,9 @@
 """Fine-tuning tasks, one file each. A new task adds its file and one line here."""
 
-from unmask.tasks.classification import Classification, Columns, Labels, TextExample, encode_texts, read_examples
-from unmask.tasks.task import FineTuning, Samples, Task, TaskBatch, evaluate_samples, predict_logits
+from typing import Any
+
+from unmask.tasks.classification import Classification, Labels, Prediction, TextExample
+from unmask.tasks.task import Columns, FineTuning, Samples, Task, TaskBatch, evaluate_samples, predict_logits
 
 __all__ = [
     "TASKS",
@@ -9,14 +11,13 @@ __all__ = [
     "Columns",
     "FineTuning",
     "Labels",
+    "Prediction",
     "Samples",
     "Task",
     "TaskBatch",
     "TextExample",
-    "encode_texts",
     "evaluate_samples",
     "predict_logits",
-    "read_examples",
 ]
 
-TASKS: dict[str, type[Task]] = {Classification.name: Classification}
+TASKS: dict[str, type[Task[Any]]] = {Classification.name: Classification}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,16 +12,37 @@ import torch
 from unmask.packing import PackedBatch, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from unmask.tokenization import BatchEncoding
+    from unmask.data import Table
+    from unmask.tokenization import BatchEncoding, Tokenizer
 
-__all__ = ["FineTuning", "Samples", "Task", "TaskBatch", "evaluate_samples", "make_batch", "predict_logits"]
+__all__ = [
+    "Columns",
+    "FineTuning",
+    "Samples",
+    "Task",
+    "TaskBatch",
+    "evaluate_samples",
+    "make_batch",
+    "predict_logits",
+]
+
+ExampleT = TypeVar("ExampleT")
 
 _TOKENS_AT_ONCE = 4096  # of one forward pass in evaluation: large enough for fast products, small enough for a laptop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which columns hold what; None stands for the usual names, which each task has."""
+
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +101,11 @@ class TaskBatch:
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device, non_blocking=True))
 
 
-class Task(ABC):
-    """One way to fine-tune: which head, which loss, which scores. Its examples and how they are read are its own.
+class Task(ABC, Generic[ExampleT]):
+    """One way to fine-tune, from rows of a file to scores: one file a task, one line in `tasks/__init__.py`.
+
+    A task object knows its labels. Workflows make it from training examples (`for_training`), or from what a trained
+    model and its run remember (`for_model`), and know nothing else of it.
 
     Attributes:
         name: as users type it.
@@ -93,13 +117,73 @@ class Task(ABC):
     head: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
 
+    @classmethod
+    @abstractmethod
+    def read(cls, table: Table, columns: Columns, *, with_labels: bool = True) -> list[ExampleT]:
+        """Take the examples out of a table.
+
+        Raises:
+            DataError: a column is missing, or a row cannot be used.
+        """
+
+    @classmethod
+    @abstractmethod
+    def for_training(cls, examples: Sequence[ExampleT], *, labels: Sequence[str] | None) -> Self:
+        """Find the labels in training examples, or take them as given: `value` or `value=name`, in the order of ids.
+
+        Raises:
+            DataError: the examples cannot teach these labels.
+            SettingsError: the labels given contradict one another.
+        """
+
+    @classmethod
+    @abstractmethod
+    def for_model(cls, id2label: Mapping[int, str], *, labels: Sequence[str] | None) -> Self:
+        """Take up a trained model's labels, and the `recorded_labels` of its run, if there is one."""
+
+    @property
+    @abstractmethod
+    def id2label(self) -> dict[int, str]:
+        """Name of each label, as checkpoints keep them."""
+
+    @property
+    @abstractmethod
+    def recorded_labels(self) -> list[str]:
+        """The labels as `for_training` takes them."""
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[ExampleT], tokenizer: Tokenizer, *, max_seq_length: int, with_targets: bool = True
+    ) -> Samples:
+        """Encode examples, cut to max_seq_length tokens.
+
+        Raises:
+            DataError: an example has nothing to encode, or a label that is not the task's.
+        """
+
+    @abstractmethod
+    def count_targets(self, samples: Samples) -> dict[str, int]:
+        """Count the targets of each label, by name."""
+
     @abstractmethod
     def compute_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Sum the loss over the targets of a batch: a scalar."""
 
     @abstractmethod
     def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
-        """Score all logits of a data set against its targets; higher is better."""
+        """Score all logits of a data set against its targets: `metrics`, without the loss."""
+
+    @abstractmethod
+    def report(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, Any]:
+        """Say all there is to say of these logits, as `evaluation.json` keeps it; "metrics" holds the scores."""
+
+    @abstractmethod
+    def predict(self, examples: Sequence[ExampleT], logits: NDArray[np.float32]) -> list[Any]:
+        """Decode logits into what people read, one object an example with `to_dict()`."""
+
+    @abstractmethod
+    def judge(self, example: ExampleT, prediction: Any) -> dict[str, Any]:
+        """Put a prediction beside the truth: a line of `predictions_dev.jsonl`."""
 
 
 class FineTuning:
@@ -112,7 +196,7 @@ class FineTuning:
         seed: of dropout.
     """
 
-    def __init__(self, task: Task, train: Samples, dev: Samples, *, seed: int) -> None:
+    def __init__(self, task: Task[Any], train: Samples, dev: Samples, *, seed: int) -> None:
         self._task, self._train, self._dev = task, train, dev
         self._seed = seed
 
@@ -162,7 +246,9 @@ def predict_logits(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     return torch.cat(rows).numpy()[np.argsort(np.concatenate(order))]
 
 
-def evaluate_samples(model: nn.Module, task: Task, samples: Samples) -> tuple[NDArray[np.float32], dict[str, float]]:
+def evaluate_samples(
+    model: nn.Module, task: Task[Any], samples: Samples
+) -> tuple[NDArray[np.float32], dict[str, float]]:
     """Predict all samples and score them: the logits, and the scores with the mean "loss" among them."""
     assert samples.targets is not None
     logits = predict_logits(model, samples)

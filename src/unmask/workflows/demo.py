@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unmask.data import make_acceptability_set
-from unmask.workflows.finetune import FinetuneResult, FinetuneSettings, finetune
-from unmask.workflows.predict import Prediction, predict
+from unmask.tasks import Prediction
+from unmask.workflows.finetune import FinetuneResult, finetune
+from unmask.workflows.predict import predict
+from unmask.workflows.settings import FinetuneSettings
 
 __all__ = ["DemoResult", "demo"]
 

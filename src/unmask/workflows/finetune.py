@@ -11,94 +11,29 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
 from unmask.data import read_table, split_indices
-from unmask.errors import DataError, SettingsError
+from unmask.errors import SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
-from unmask.tasks import TASKS, Columns, FineTuning, Labels, Samples, TextExample, encode_texts, read_examples
-from unmask.training import TrainingSettings, is_main_process, train
-from unmask.workflows.evaluate import evaluate_entry, prediction_lines
+from unmask.tasks import TASKS, FineTuning, Samples, Task
+from unmask.training import is_main_process, train
+from unmask.workflows.evaluate import evaluate_entry
 from unmask.workflows.loading import Pretrained, load, save_pretrained
 from unmask.workflows.model_card import model_card
 from unmask.workflows.run_folder import as_json, describe, open_run_folder, refuse_used_folder
+from unmask.workflows.settings import FinetuneSettings, read_settings, with_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FinetuneResult", "FinetuneSettings", "finetune"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingSettings):
-    """Fine-tune a pretrained model on labelled texts, evaluate it, and leave a model folder and a report.
-
-    Args:
-        task: what to learn; "classification" gives each text, or pair of texts, one label.
-        model: a folder, a hub id, or "minilm", the pretrained BERT that comes as a pip package.
-        train: the labelled file to learn from: TSV, CSV, JSON lines or Parquet, or a data set's hub id.
-        dev: files to choose the best checkpoint by, scored together and each alone; without any, a part of train.
-        dev_fraction: how much of train is held back where there is no dev file, a fraction in (0, 1).
-        test: files that no choice is made on, scored once by the best checkpoint.
-        output_dir: the run folder.
-        overwrite: replace a run that is in the output folder.
-        resume: go on with the run in the output folder, with its own settings, from its newest checkpoint.
-        column_names: names for the columns of files without a header.
-        text_column: the column of the text; None takes sentence, text, ... whichever there is.
-        text_pair_column: the column of the second text of a pair; None where texts stand alone.
-        label_column: the column of the label; None takes label, labels or class.
-        labels: the labels in the order of their ids, each `value` or `value=name`; None takes what
-            the training file has, sorted.
-        data_dir: folder in which relative paths of data are also looked for; None is the variable UNMASK_DATA_DIR.
-        max_seq_length: tokens of the longest input, special tokens included; longer texts are cut. None is the model's
-            own limit.
-
-    Raises:
-        SettingsError: a value outside its range, or two that contradict one another.
-    """
-
-    task: Literal["classification"] = "classification"
-    model: str = "minilm"
-    train: str | None = None
-    dev: tuple[str, ...] = ()
-    dev_fraction: float = 0.1
-    test: tuple[str, ...] = ()
-    output_dir: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
-    column_names: tuple[str, ...] | None = None
-    text_column: str | None = None
-    text_pair_column: str | None = None
-    label_column: str | None = None
-    labels: tuple[str, ...] | None = None
-    data_dir: Path | None = None
-    max_seq_length: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("dev_fraction", "in (0, 1)", 0 < self.dev_fraction < 1)
-        self._require("max_seq_length", "3 or more", self.max_seq_length is None or self.max_seq_length >= 3)
-        self._require("task", f"one of {', '.join(TASKS)}", self.task in TASKS)
-        metrics = TASKS[self.task].metrics
-        self._require("metric_for_best", f"one of {', '.join(metrics)}", self.metric_for_best in metrics)
-        if self.overwrite and self.resume:
-            raise SettingsError("overwrite and resume contradict one another: give one of the two")
-
-    @property
-    def training(self) -> TrainingSettings:
-        """What the training loop is told of these settings."""
-        names = [field.name for field in dataclasses.fields(TrainingSettings)]
-        return TrainingSettings(**{name: getattr(self, name) for name in names})
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(text=self.text_column, text_pair=self.text_pair_column, label=self.label_column)
+__all__ = ["FinetuneResult", "finetune"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +71,7 @@ def finetune(
     Raises:
         UnmaskError: data, checkpoint or settings that cannot be used; the message says what to do.
     """
-    settings = _resolve(dataclasses.replace(settings or FinetuneSettings(), **_with_types(changes)))
+    settings = _resolve(dataclasses.replace(settings or FinetuneSettings(), **with_types(changes)))
     output_dir = settings.output_dir
     assert output_dir is not None
     console = console or Console(stderr=True, quiet=not is_main_process())
@@ -147,24 +82,22 @@ def finetune(
 
     # Everything is read and checked before anything is written.
     examples = _read(settings)
-    labels = Labels.find(examples["train"], settings.labels)
-    task = TASKS[settings.task]()
+    task = TASKS[settings.task].for_training(examples["train"], labels=settings.labels)
     pretrained = load(
         settings.model,
         head=task.head,
-        id2label=dict(enumerate(labels.names)),
+        id2label=task.id2label,
         allow_new_head=True,
         seed=settings.seed,
     )
     say(pretrained.report.summary())
     if not pretrained.report.is_exact:
         console.print(pretrained.report.to_table())
-    samples = _encode(examples, labels, pretrained, settings, say)
+    samples = _encode(examples, task, pretrained, settings, say)
     if is_main_process():
-        given = [value if value == name else f"{value}={name}" for value, name in labels.items()]
-        open_run_folder(output_dir, as_json(settings) | {"labels": given}, resume=settings.resume)
-        batch_size = settings.global_batch_size
-        described = {name: describe(samples[name], labels.names, batch_size=batch_size) for name in ("train", "dev")}
+        config = as_json(settings) | {"labels": task.recorded_labels}
+        open_run_folder(output_dir, config, resume=settings.resume)
+        described = {name: describe(task, samples[name], settings.global_batch_size) for name in ("train", "dev")}
         write_json(output_dir / "data.json", described)
 
     # Words that the training texts do not have need no gradients.
@@ -184,13 +117,14 @@ def finetune(
     # The best weights are in the model: score them, save them, report.
     entries = []
     for name in [name for name in samples if name != "train"]:
-        logits, entry = evaluate_entry(model, task, samples[name], labels.names, name=name)
+        logits, entry = evaluate_entry(model, task, samples[name], name=name)
         if name == "dev":
-            lines = prediction_lines(examples["dev"], logits, labels)
-            write_text(output_dir / "predictions_dev.jsonl", "".join(lines))
+            pairs = zip(examples[name], task.predict(examples[name], logits), strict=True)
+            lines = (json.dumps(task.judge(example, prediction), ensure_ascii=False) for example, prediction in pairs)
+            write_text(output_dir / "predictions_dev.jsonl", "".join(f"{line}\n" for line in lines))
         entries.append(entry)
     write_json(output_dir / "evaluation.json", [entry for entry in entries if entry["data"] != "dev"])
-    card = model_card(settings, pretrained, labels, entries, num_examples=len(examples["train"]))
+    card = model_card(settings, pretrained, task, entries, num_examples=len(examples["train"]))
     save_pretrained(model.cpu(), pretrained.tokenizer, output_dir / "model", model_card=card, replace=True)
     write_report(output_dir)
     # Last, because until then the run can be resumed; in one step, because half of them would be damaged checkpoints.
@@ -206,7 +140,7 @@ def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
         refuse_used_folder(settings.output_dir, overwrite=settings.overwrite, resume=settings.resume)
     config_file = settings.output_dir / "config.json"
     if settings.resume and config_file.is_file():
-        recorded = _recorded(config_file)
+        recorded = read_settings(config_file)
         may_differ = {"resume", "overwrite", "output_dir", "device"}
         for field in dataclasses.fields(settings):
             given, before = getattr(settings, field.name), getattr(recorded, field.name)
@@ -223,18 +157,10 @@ def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     return settings
 
 
-def _recorded(config_file: Path) -> FinetuneSettings:
-    """Read the settings of a run."""
-    try:
-        return FinetuneSettings(**_with_types(json.loads(config_file.read_bytes())))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"no settings that this version can resume ({error}): start again", path=config_file) from error
-
-
-def _read(settings: FinetuneSettings) -> dict[str, list[TextExample]]:
+def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
     """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several."""
 
-    def read(source: str, split: str) -> list[TextExample]:
+    def read(source: str, split: str) -> list[Any]:
         is_data_set = not Path(source).suffix
         table = read_table(
             source,
@@ -242,7 +168,7 @@ def _read(settings: FinetuneSettings) -> dict[str, list[TextExample]]:
             data_dir=settings.data_dir,
             split=split if is_data_set else None,
         )
-        return read_examples(table, settings.columns)
+        return TASKS[settings.task].read(table, settings.columns)
 
     assert settings.train is not None
     train_examples = read(settings.train, "train")
@@ -258,8 +184,8 @@ def _read(settings: FinetuneSettings) -> dict[str, list[TextExample]]:
 
 
 def _encode(
-    examples: dict[str, list[TextExample]],
-    labels: Labels,
+    examples: dict[str, list[Any]],
+    task: Task[Any],
     pretrained: Pretrained,
     settings: FinetuneSettings,
     say: Callable[[str], None],
@@ -267,7 +193,7 @@ def _encode(
     """Encode each set, and say what was cut."""
     max_seq_length = min(settings.max_seq_length or pretrained.max_seq_length, pretrained.max_seq_length)
     samples = {
-        name: encode_texts(members, pretrained.tokenizer, max_seq_length=max_seq_length, targets=labels.ids_of(members))
+        name: task.encode(members, pretrained.tokenizer, max_seq_length=max_seq_length)
         for name, members in examples.items()
     }
     for name, encoded in samples.items():
@@ -296,17 +222,3 @@ def _result(output_dir: Path) -> FinetuneResult:
         dev=record.dev_report.metrics,
         evaluations=record.evaluations,
     )
-
-
-def _with_types(values: dict[str, Any]) -> dict[str, Any]:
-    """Give values, as JSON, recipes and people write them, the types of the fields; one file is a list of one."""
-    given = {name: value for name, value in values.items() if value is not None}
-    paths = {name: Path(given[name]) for name in ("output_dir", "data_dir") if name in given}
-    names = {name: str(given[name]) for name in ("model", "train") if name in given}
-    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    name_lists = {
-        name: (str(given[name]),) if isinstance(given[name], str | Path) else tuple(map(str, given[name]))
-        for name in ("dev", "test", "labels", "column_names")
-        if name in given
-    }
-    return values | paths | names | lists | name_lists

@@ -9,9 +9,9 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unmask.tasks import Labels
-    from unmask.workflows.finetune import FinetuneSettings
+    from unmask.tasks import Task
     from unmask.workflows.loading import Pretrained
+    from unmask.workflows.settings import FinetuneSettings
 
 __all__ = ["model_card"]
 
@@ -19,7 +19,7 @@ __all__ = ["model_card"]
 def model_card(
     settings: FinetuneSettings,
     pretrained: Pretrained,
-    labels: Labels,
+    task: Task[Any],
     evaluations: Sequence[dict[str, Any]],
     *,
     num_examples: int,
@@ -29,7 +29,7 @@ def model_card(
     Args:
         settings: of the run.
         pretrained: the model it started from.
-        labels: values and names.
+        task: what it was trained for.
         evaluations: entries as `evaluation.json` has them.
         num_examples: texts it was trained on.
     """
@@ -51,8 +51,8 @@ def model_card(
 ---
 # {settings.model} fine-tuned for {settings.task}
 
-Gives each text {"pair " if settings.text_pair_column else ""}one of {len(labels.names)} labels: \
-{", ".join(labels.names)}.
+Gives each text {"pair " if settings.text_pair_column else ""}one of {len(task.id2label)} labels: \
+{", ".join(task.id2label.values())}.
 
 ## Scores
 

@@ -5,43 +5,16 @@ unmask predict runs/mine "They drank the pub."
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from unmask.tasks import Columns, TextExample, encode_texts, predict_logits
-from unmask.tasks.classification import Classification
-from unmask.workflows.evaluate import read_for_run, run_settings
-from unmask.workflows.loading import load
+from unmask.tasks import Prediction, TextExample, predict_logits
+from unmask.workflows.trained import Trained, load_trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Prediction", "predict", "predict_examples", "read_texts"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """A label for a text.
-
-    Args:
-        text: the text.
-        text_pair: its second text, or None.
-        label: the most probable label.
-        probability: its probability, in [0, 1].
-        probabilities: of every label.
-    """
-
-    text: str
-    text_pair: str | None
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+__all__ = ["predict", "predict_examples"]
 
 
 def predict(model: str | Path, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> list[Prediction]:
@@ -57,53 +30,16 @@ def predict(model: str | Path, texts: Sequence[str], text_pairs: Sequence[str] |
         ValueError: texts and text_pairs differ in number.
     """
     pairs = [None] * len(texts) if text_pairs is None else text_pairs
-    return predict_examples(
-        model,
-        [
-            TextExample(text=text, text_pair=pair, label=None, source="texts", line=number)
-            for number, (text, pair) in enumerate(zip(texts, pairs, strict=True), start=1)
-        ],
-    )
+    examples = [
+        TextExample(text=text, text_pair=pair, label=None, source="texts", line=number)
+        for number, (text, pair) in enumerate(zip(texts, pairs, strict=True), start=1)
+    ]
+    return predict_examples(load_trained(model), examples)
 
 
-def read_texts(
-    model: str | Path,
-    *,
-    data: str,
-    split: str | None = None,
-    data_dir: Path | None = None,
-    column_names: Sequence[str] | None = None,
-    text_column: str | None = None,
-    text_pair_column: str | None = None,
-) -> list[TextExample]:
-    """Read the texts of a file, without labels, by the columns its run had where none are named."""
-    return read_for_run(
-        run_settings(model),
-        data,
-        split=split,
-        data_dir=data_dir,
-        column_names=column_names,
-        columns=Columns(text=text_column, text_pair=text_pair_column),
-        with_labels=False,
-    )
-
-
-def predict_examples(model: str | Path, examples: Sequence[TextExample]) -> list[Prediction]:
+def predict_examples(trained: Trained, examples: Sequence[TextExample]) -> list[Prediction]:
     """Label examples; an error names their file and line."""
-    pretrained = load(model, head=Classification.head)
     if not examples:
         return []
-    limit = run_settings(model).get("max_seq_length") or pretrained.max_seq_length
-    samples = encode_texts(examples, pretrained.tokenizer, max_seq_length=min(limit, pretrained.max_seq_length))
-    names = list(pretrained.config.id2label.values())
-    probabilities = torch.from_numpy(predict_logits(pretrained.model, samples)).softmax(1).tolist()
-    return [
-        Prediction(
-            text=example.text,
-            text_pair=example.text_pair,
-            label=names[row.index(max(row))],
-            probability=max(row),
-            probabilities=dict(zip(names, row, strict=True)),
-        )
-        for example, row in zip(examples, probabilities, strict=True)
-    ]
+    samples = trained.encode(examples, with_targets=False)
+    return trained.task.predict(examples, predict_logits(trained.pretrained.model, samples))

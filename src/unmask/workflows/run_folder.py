@@ -18,9 +18,7 @@ from unmask.errors import DataError
 from unmask.files import new_folder, remove_leftovers, write_json, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from unmask.tasks import Samples
+    from unmask.tasks import Samples, Task
 
 __all__ = ["as_json", "describe", "is_run", "open_run_folder", "refuse_used_folder"]
 
@@ -85,15 +83,14 @@ def as_json(settings: Any) -> dict[str, Any]:
     }
 
 
-def describe(samples: Samples, label_names: Sequence[str], *, batch_size: int) -> dict[str, Any]:
+def describe(task: Task[Any], samples: Samples, batch_size: int) -> dict[str, Any]:
     """Count a set's texts, labels and tokens, and the positions that padding would have made of them.
 
     Args:
+        task: names the labels.
         samples: the set, with targets.
-        label_names: in the order of their ids.
         batch_size: texts of a batch that is padded to its longest, in the order of the set.
     """
-    assert samples.targets is not None
     lengths = samples.lengths
     longest = [
         int(batch.max()) * len(batch) for batch in np.split(lengths, range(batch_size, len(lengths), batch_size))
@@ -101,7 +98,7 @@ def describe(samples: Samples, label_names: Sequence[str], *, batch_size: int) -
     padded = {f"padded_tokens_{width}": width * len(lengths) for width in (64, 128) if width >= lengths.max()}
     return {
         "rows": len(samples),
-        "labels": {name: int((samples.targets == label_id).sum()) for label_id, name in enumerate(label_names)},
+        "labels": task.count_targets(samples),
         "tokens": int(lengths.sum()),
         "padded_tokens_longest": sum(longest),
         **padded,
