@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unmask.data import make_acceptability_set
-from unmask.tasks import Prediction
 from unmask.workflows.finetune import FinetuneResult, finetune
 from unmask.workflows.predict import predict
 from unmask.workflows.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from unmask.tasks import Prediction
 
 __all__ = ["DemoResult", "demo"]
 
