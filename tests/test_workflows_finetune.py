@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -484,12 +485,15 @@ class TestResume:
         assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "begun")
 
     def test_a_kill_while_the_checkpoints_are_removed_leaves_a_complete_run(self, place, tmp_path, monkeypatch, capsys):
-        def killed(_folder: Path) -> None:
-            raise KeyboardInterrupt
+        rmtree, run = shutil.rmtree, tmp_path / "run"
 
-        run = tmp_path / "run"
+        def killed(folder: Path, **how: bool) -> None:
+            if folder.parent == run and "checkpoints" in folder.name:
+                raise KeyboardInterrupt
+            rmtree(folder, **how)
+
         with monkeypatch.context() as patch:
-            patch.setattr("unmask.workflows.finetune.shutil.rmtree", killed)
+            patch.setattr(shutil, "rmtree", killed)
             assert finetune_tiny(place, run, "--max-steps", 1) == 130
         assert unmask("finetune", "--resume", "--output-dir", run) == 0
         assert "is complete: there is nothing to resume" in capsys.readouterr().err

@@ -22,6 +22,10 @@ def _report(run: Path, /) -> Path:
     Args:
         run: a run folder.
     """
+    from unmask.errors import DataError
     from unmask.reporting import write_report
+    from unmask.workflows.run_folder import is_run
 
+    if not is_run(run):
+        raise DataError("holds no run: give the --output-dir of one", path=run)
     return write_report(run)

@@ -2,6 +2,6 @@
 
 from unmask.data.acceptability import make_acceptability_set
 from unmask.data.splits import split_indices
-from unmask.data.tables import Table, read_table
+from unmask.data.tables import Table, names_a_file, read_table
 
-__all__ = ["Table", "make_acceptability_set", "read_table", "split_indices"]
+__all__ = ["Table", "make_acceptability_set", "names_a_file", "read_table", "split_indices"]

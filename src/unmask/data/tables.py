@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "names_a_file", "read_table"]
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which JSON's \u escapes can spell
@@ -127,6 +127,11 @@ def read_table(
     raise DataError(f"the name must end in {', '.join(_SUFFIXES)}, or one of these and .gz", path=path)
 
 
+def names_a_file(source: str | Path) -> bool:
+    """Whether this is the name of a file `read_table` reads, and not of a data set."""
+    return _suffix(Path(source)) in _SUFFIXES
+
+
 def _find(source: str | Path, data_dir: Path | None) -> Path | None:
     """Where the file or folder is, or None for the id of a data set on the hub."""
     path = Path(source).expanduser()
@@ -135,10 +140,17 @@ def _find(source: str | Path, data_dir: Path | None) -> Path | None:
     folder = data_dir or os.environ.get("UNMASK_DATA_DIR")
     if folder and (in_folder := Path(folder).expanduser() / path).exists():
         return in_folder
-    if _HUB_ID.fullmatch(str(source)) and _suffix(path) not in _SUFFIXES:
+    if _HUB_ID.fullmatch(str(source)) and not names_a_file(path):
         return None
-    looked = f" here or in the data folder {folder}" if folder and not path.is_absolute() else ""
-    raise DataError(f"there is no such file{looked}: check its name", path=source)
+    if path.is_absolute():
+        raise DataError("there is no such file: check its name", path=source)
+    if folder:
+        raise DataError(f"there is no such file here or in the data folder {folder}: check its name", path=source)
+    raise DataError(
+        f"there is no such file in {Path.cwd()}: check its name, or name the folder it is in with --data-dir or the "
+        "variable UNMASK_DATA_DIR",
+        path=source,
+    )
 
 
 def _suffix(path: Path) -> str:

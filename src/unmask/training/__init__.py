@@ -1,6 +1,6 @@
 """The loop that trains any model on any objective, its settings, and what it leaves behind."""
 
-from unmask.training.distributed import is_main_process
+from unmask.training.distributed import is_main_process, training_device
 from unmask.training.loop import DivergedError, TrainingResult, train
 from unmask.training.objective import Batch, Objective
 from unmask.training.optimizer import AfterUpdate, Optimizer, parameter_groups
@@ -21,4 +21,5 @@ __all__ = [
     "learning_rate_factor",
     "parameter_groups",
     "train",
+    "training_device",
 ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from unmask.training.settings import TrainingSettings
 
-__all__ = ["World", "is_main_process", "join_world"]
+__all__ = ["World", "is_main_process", "join_world", "training_device"]
 
 _PATIENCE = timedelta(hours=2)  # the longest evaluation on rank 0 that the others wait for
 
@@ -104,7 +104,7 @@ def join_world(settings: TrainingSettings) -> Iterator[World]:
         SettingsError: there is no such device, or it cannot compute in the precision asked for.
     """
     rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    device = _device(settings)
+    device = training_device(settings)
     joins = size > 1 and not dist.is_initialized()
     if joins:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -116,7 +116,12 @@ def join_world(settings: TrainingSettings) -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def _device(settings: TrainingSettings) -> torch.device:
+def training_device(settings: TrainingSettings) -> torch.device:
+    """Find where this process computes.
+
+    Raises:
+        SettingsError: there is no such device, or it cannot compute in the precision asked for.
+    """
     has_cuda = torch.cuda.is_available()
     try:
         device = torch.device(settings.device or ("cuda" if has_cuda else "cpu"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unmask.data import make_acceptability_set
 from unmask.workflows.finetune import FinetuneResult, finetune
 from unmask.workflows.predict import predict
+from unmask.workflows.run_folder import refuse_used_folder
 from unmask.workflows.settings import FinetuneSettings
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ def demo(
     """Fine-tune MiniLM on the acceptability set that comes with unmask, and try it.
 
     Args:
-        output_dir: the run folder; the data set is made in its `data/`, beside it for the next time.
+        output_dir: the run folder; the data set is made beside it, in a folder of the same name and `-data`.
         overwrite: replace a run that is there.
         seed: of the data set and of training.
 
     Raises:
         UnmaskError: the folder is taken, or MiniLM is not installed; the message says what to do.
     """
+    refuse_used_folder(output_dir, overwrite=overwrite, resume=False)
     files = make_acceptability_set(output_dir.with_name(f"{output_dir.name}-data"), seed=seed)
     settings = FinetuneSettings(
         train=str(files["train"]),

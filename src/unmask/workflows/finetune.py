@@ -10,20 +10,19 @@ import json
 import shutil
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from rich.console import Console
 
-from unmask.data import read_table, split_indices
+from unmask.data import names_a_file, read_table, split_indices
 from unmask.errors import SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
 from unmask.tasks import TASKS, FineTuning, Samples, Task
-from unmask.training import is_main_process, train
+from unmask.training import is_main_process, train, training_device
 from unmask.workflows.evaluate import evaluate_entry
 from unmask.workflows.loading import Pretrained, load, save_pretrained
 from unmask.workflows.model_card import model_card
@@ -32,6 +31,7 @@ from unmask.workflows.settings import FinetuneSettings, read_settings, with_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["FinetuneResult", "finetune"]
 
@@ -81,6 +81,7 @@ def finetune(
         return _result(output_dir)
 
     # Everything is read and checked before anything is written.
+    training_device(settings)
     examples = _read(settings)
     task = TASKS[settings.task].for_training(examples["train"], labels=settings.labels)
     pretrained = load(
@@ -161,12 +162,11 @@ def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
     """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several."""
 
     def read(source: str, split: str) -> list[Any]:
-        is_data_set = not Path(source).suffix
         table = read_table(
             source,
             column_names=settings.column_names,
             data_dir=settings.data_dir,
-            split=split if is_data_set else None,
+            split=None if names_a_file(source) else split,
         )
         return TASKS[settings.task].read(table, settings.columns)
 

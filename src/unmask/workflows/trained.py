@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,9 +61,17 @@ class Trained:
         """Encode examples, cut where the run cut its own."""
         limit = self.pretrained.max_seq_length
         max_seq_length = min(self.run.get("max_seq_length") or limit, limit)
-        return self.task.encode(
+        samples = self.task.encode(
             examples, self.pretrained.tokenizer, max_seq_length=max_seq_length, with_targets=with_targets
         )
+        if samples.num_truncated_texts:
+            logging.getLogger(__name__).warning(
+                "%d texts were cut to %d tokens, %d tokens in all",
+                samples.num_truncated_texts,
+                max_seq_length,
+                samples.num_truncated_tokens,
+            )
+        return samples
 
 
 def load_trained(model: str | Path) -> Trained:
