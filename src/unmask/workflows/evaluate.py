@@ -6,11 +6,9 @@ unmask evaluate runs/mine --data test.tsv
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.errors import DataError
 from unmask.files import write_json
 from unmask.reporting import write_report
 from unmask.tasks import Columns, Samples, Task, evaluate_samples
@@ -77,11 +75,7 @@ def evaluate_entry(
 
 
 def _remember(folder: Path, entry: dict[str, Any]) -> None:
-    """Keep the entry in the run's folder; scores are worth having where that cannot be written to."""
     path = folder / "evaluation.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    try:
-        write_json(path, [*(other for other in before if other["data"] != entry["data"]), entry])
-        write_report(folder)
-    except DataError as error:
-        logging.getLogger(__name__).warning("the run does not remember this evaluation: %s", error)
+    write_json(path, [*(other for other in before if other["data"] != entry["data"]), entry])
+    write_report(folder)
