@@ -1,7 +1,8 @@
 """Fine-tuning speed on CoLA: unmask beside transformers, the same weights, batches and machine, in one process.
 
-Every contender takes the same training steps on the same random batches of 32 sentences: forward, backward, clipping,
-AdamW, dropout active. They differ in what they compute on:
+Every contender takes whole training steps on random batches of 32 sentences: forward, backward, clipping, AdamW,
+dropout active. In each round the slow ones take the first of the batches that the fast ones take. They differ in what
+they compute on:
 
 - padded_128: transformers, every sentence padded to 128 tokens, as the tutorials' loop does;
 - padded_64: transformers, padded to 64;

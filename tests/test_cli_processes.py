@@ -102,7 +102,9 @@ def test_kills_and_a_stop_change_nothing(place, tmp_path):
             _, errors = program.communicate(timeout=60)
         assert not (run / "model").exists(), "the run ended before it was stopped"
         assert program.returncode == (130 if signal_number == signal.SIGTERM else -signal.SIGKILL), errors
-    assert f"which is saved in {run}: the same command with --resume goes on from there" in errors
+    assert (
+        f"which is saved in {run}: resume it to go on from there: unmask finetune --resume --output-dir {run}" in errors
+    )
     assert "Traceback" not in errors
 
     assert finetune_tiny(place, run, "--resume", *settings) == 0

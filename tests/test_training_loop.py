@@ -200,7 +200,9 @@ def stop_at(batch: int, signal_number: int) -> TinyObjective:
 def test_a_signal_saves_this_step_and_the_run_goes_on_exactly(tmp_path, signal_number):
     whole, whole_result = run(tmp_path / "whole", model=new_model(dropout_p=0.1))
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with pytest.raises(Interrupted, match=r"stopped after step 11 of 21, which is saved .* with --resume") as stopped:
+    with pytest.raises(
+        Interrupted, match=r"stopped after step 11 of 21, which is saved .*: resume it to go on"
+    ) as stopped:
         run(tmp_path / "run", stop_at(11, signal_number), model=new_model(dropout_p=0.1))
     assert stopped.value.exit_code == 130
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers

@@ -356,7 +356,7 @@ class FullDisk:
 def test_a_disk_that_cannot_be_written(place, tmp_path, capsys, monkeypatch, name, code, message):
     with monkeypatch.context() as patch:
         patch.setattr(os, name, FullDisk(getattr(os, name), code, after=0))
-        assert_refused(finetune_tiny(place, tmp_path / "run"), capsys, f"{tmp_path / 'run'}: {message}")
+        assert_refused(finetune_tiny(place, tmp_path / "run"), capsys, str(tmp_path / "run"), f": {message}")
     assert not list(tmp_path.iterdir())
 
 

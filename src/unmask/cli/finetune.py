@@ -8,6 +8,7 @@ from rich.console import Console
 
 from unmask.cli.arguments import parse, recipe_arguments
 from unmask.cli.tables import evaluations_table
+from unmask.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,10 @@ def run(arguments: Sequence[str]) -> None:
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--task", *arguments]
     settings = parse(FinetuneSettings, recipe_arguments(arguments), command="finetune", more_help=_EXAMPLES)
-    result = finetune(settings)
+    try:
+        result = finetune(settings)
+    except Interrupted as error:
+        raise Interrupted(f"{error}: unmask finetune --resume --output-dir {settings.output_dir}") from error
     if result is None:  # not the first of several processes
         return
     console = Console()

@@ -39,7 +39,8 @@ class _Arguments:
         texts: the texts.
         data: a file of texts, in the formats of training files; its label column, if any, is not read.
         split: which part of a data set.
-        data_dir: folder in which a relative path is also looked for; None is the variable UNMASK_DATA_DIR.
+        data_dir: folder in which a relative path is also looked for; None is what the run had, or else the variable
+            UNMASK_DATA_DIR.
         column_names: names for the columns of a file without a header; None is what the run had, and none at all says
             that there is a header.
         text_column: the column of the text; None is what the run had.
@@ -60,7 +61,9 @@ class _Arguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, predict, print a table or write JSON lines."""
-    typed, as_json = parse_with_json(_Arguments, arguments, command="predict", more_help=_HELP)
+    typed, as_json = parse_with_json(
+        _Arguments, arguments, command="predict", more_help=_HELP, printed="a line of JSON a text"
+    )
     trained = load_trained(typed.model)
     predictions = predict_examples(trained, _read(trained, typed))
     lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
@@ -95,9 +98,10 @@ def _read_standard_input() -> list[TextExample]:
     if sys.stdin.isatty():
         print("type texts, one a line; ctrl-D ends", file=sys.stderr)
     try:
-        lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", path="standard input") from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
     return [_example(line, "standard input", number) for number, line in enumerate(lines, start=1) if line.strip()]
 
 

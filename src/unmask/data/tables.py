@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "names_a_file", "read_table"]
 
+_LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit, 131,072, is shorter than some documents
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which JSON's \u escapes can spell
 _SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl", ".json", ".parquet")
@@ -189,6 +190,7 @@ def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader((line + "\n" for _, line in _numbered_lines(path)), strict=True)
     start = 1
     try:

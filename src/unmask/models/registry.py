@@ -141,8 +141,15 @@ def load_model(
     config = read_model_config(folder)
     family = FAMILIES[config.model_type]
     if id2label is not None:
-        config = replace(config, id2label=id2label)
+        # What kind of problem the old classifier solved says nothing of the new one.
+        extra = {key: value for key, value in config.extra.items() if key != "problem_type"}
+        config = replace(config, id2label=id2label, extra=extra)
     head = head or saved_head(config)
+    if head in ("masked-lm", "pre-training") and config.extra.get("tie_word_embeddings") is False:
+        raise CheckpointError(
+            f"{folder}: its masked LM head is not tied to the word embeddings (tie_word_embeddings is false in "
+            "config.json), which unmask does not compute"
+        )
     model = empty_model(config, head)
     report = _fill(model, family.weights, hub.read_weights(folder), source=str(folder))
     new = {*report.missing, *(name for name, _, _ in report.misshaped)}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["CLASSIFICATION_SECTIONS", "evaluations_section", "labels_section", "mistakes_section", "result_section"]
 
 _MISTAKES_SHOWN = 20
+_MOST_LABELS_DRAWN = 30  # beyond, cells are too small to read, and their number grows with the square
 _CHARACTERS_SHOWN = 300
 
 
@@ -63,17 +64,22 @@ def labels_section(record: RunRecord) -> Section | None:
     report = record.dev_report
     if report is None:
         return None
+    is_small = len(report.classes) <= _MOST_LABELS_DRAWN
     scores = html_table(
         ["Label", "Precision", "Recall", "F1", "Texts"],
         [[label.name, label.precision, label.recall, label.f1, label.support] for label in report.classes],
     )
     return Section(
         title="Label by label",
-        explanation="Each row holds the dev texts of one label and shows what they were taken for: blue where the "
-        "model is right, orange where it is wrong, the stronger the more of the row. Precision: how far an answer can "
-        "be trusted. Recall: how many texts of a label were found.",
-        html=f'<div class="side-by-side">\n{_matrix(report)}\n{scores}\n</div>',
-        plots=(Plot("confusion_matrix", confusion_matrix_plot(report)),),
+        explanation=(
+            "Each row holds the dev texts of one label and shows what they were taken for: blue where the model is "
+            "right, orange where it is wrong, the stronger the more of the row. "
+            if is_small
+            else f"The labels that were most often taken for one another, of {len(report.classes)}. "
+        )
+        + "Precision: how far an answer can be trusted. Recall: how many texts of a label were found.",
+        html=f'<div class="side-by-side">\n{_matrix(report) if is_small else _confusions(report)}\n{scores}\n</div>',
+        plots=(Plot("confusion_matrix", confusion_matrix_plot(report)),) if is_small else (),
     )
 
 
@@ -124,6 +130,18 @@ def _matrix(report: ClassificationReport) -> str:
             html += f'<td{kind} style="--share: {share}"><b>{count:,}</b><small>{share}</small></td>'
         html += "</tr>\n"
     return f'<div class="scroll"><table class="matrix">\n{html}</tbody></table></div>'
+
+
+def _confusions(report: ClassificationReport) -> str:
+    names = [label.name for label in report.classes]
+    wrong: list[tuple[str, str, int]] = [
+        (names[row], names[column], count)
+        for row, counts in enumerate(report.confusion_matrix)
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    most_often = sorted(wrong, key=lambda cell: -cell[2])[:_MOST_LABELS_DRAWN]
+    return html_table(["Label", "Taken for", "Texts"], most_often)
 
 
 def _mistake(line: dict[str, Any]) -> str:

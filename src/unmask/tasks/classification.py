@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,7 @@ def _usual(table: Table, names: Sequence[str], what: str) -> str:
 def _number_or_word(value: str) -> tuple[bool, float, str]:
     """Sort numbers by size, before words."""
     try:
-        return False, float(value), value
+        number = float(value)
     except ValueError:
-        return True, 0.0, value
+        number = math.nan
+    return (False, number, value) if math.isfinite(number) else (True, 0.0, value)

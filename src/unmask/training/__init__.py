@@ -6,8 +6,10 @@ from unmask.training.objective import Batch, Objective
 from unmask.training.optimizer import AfterUpdate, Optimizer, parameter_groups
 from unmask.training.schedules import learning_rate_factor
 from unmask.training.settings import Precision, Schedule, TrainingSettings
+from unmask.training.state import FREE_TO_CHANGE
 
 __all__ = [
+    "FREE_TO_CHANGE",
     "AfterUpdate",
     "Batch",
     "DivergedError",

@@ -135,5 +135,7 @@ def training_device(settings: TrainingSettings) -> torch.device:
         raise SettingsError("precision is 'bf16', which is for CUDA: on a CPU it is slower than fp32; use fp32")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise SettingsError(f"device is {device}: torch finds {torch.cuda.device_count()} CUDA devices here")
         torch.cuda.set_device(device)
     return device

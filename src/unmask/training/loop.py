@@ -117,7 +117,7 @@ def train(
                     run.save()
                     raise Interrupted(
                         f"stopped after step {run.state.step} of {run.total_steps}, which is saved in {run_folder}: "
-                        "the same command with --resume goes on from there"
+                        "resume it to go on from there"
                     )
         return run.result()
 
@@ -313,7 +313,7 @@ class _Run:
 
     def _scores(self) -> dict[str, float]:
         self.model.eval()
-        with torch.inference_mode(), self.autocast:
+        with torch.inference_mode():  # in float32, as a trained model is evaluated and used
             scores = self.objective.evaluate(self.model)
         self.model.train()
         return scores

@@ -68,12 +68,12 @@ class TrainingSettings:
     eval_steps: int | None = None
     save_steps: int | None = None
     early_stopping_patience: int | None = None
-    metric_for_best: str = "mcc"
+    metric_for_best: str = "loss"
     log_steps: int = 50
     device: str | None = None
 
     def __post_init__(self) -> None:
-        self._require("seed", "a whole number, 0 or more", self.seed >= 0)
+        self._require("seed", "a whole number, 0 or more and below 2**63", 0 <= self.seed < 2**63)
         self._require("learning_rate", "positive and finite", 0 < self.learning_rate < math.inf)
         self._require("weight_decay", "0 or more, and finite", 0 <= self.weight_decay < math.inf)
         self._require("betas", "two numbers in [0, 1)", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas))

@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from unmask.training.metrics_log import Row
     from unmask.training.settings import TrainingSettings
 
-__all__ = ["TrainingState"]
+__all__ = ["FREE_TO_CHANGE", "TrainingState"]
 
-_FREE_TO_CHANGE = ("save_steps", "log_steps", "device")  # settings that a resumed run may have otherwise
+FREE_TO_CHANGE = (
+    "save_steps",
+    "log_steps",
+    "micro_batch_size",
+    "device",
+)  # settings that a resumed run may have otherwise
 
 
 @dataclass(kw_only=True)
@@ -64,7 +69,7 @@ class TrainingState:
             raise CheckpointError("its state was written by another version: start again, or resume with that version")
         settings: dict[str, Any] = saved["settings"]
         before, now = (
-            {name: value for name, value in each.items() if name not in _FREE_TO_CHANGE}
+            {name: value for name, value in each.items() if name not in FREE_TO_CHANGE}
             for each in (
                 settings | {"num_samples": saved["num_samples"]},
                 self.settings | {"num_samples": self.num_samples},

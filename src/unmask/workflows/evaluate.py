@@ -42,7 +42,8 @@ def evaluate(
         model: a run folder, a model folder or a hub id.
         data: the labelled file, or a data set's hub id.
         split: which part of a data set.
-        data_dir: folder in which a relative path is also looked for; None is the variable UNMASK_DATA_DIR.
+        data_dir: folder in which a relative path is also looked for; None is what the run had, or else the variable
+            UNMASK_DATA_DIR.
         column_names: names for the columns of a file without a header; None is what the run had, and none at all says
             that there is a header.
         text_column: the column of the text; None is what the run had.
@@ -59,7 +60,9 @@ def evaluate(
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
     examples = trained.read(data, columns=columns, column_names=column_names, split=split, data_dir=data_dir)
     samples = trained.encode(examples)
-    _, entry = evaluate_entry(trained.pretrained.model, trained.task, samples, name=str(data))
+    _, entry = evaluate_entry(
+        trained.pretrained.model, trained.task, samples, name=f"{data} ({split})" if split else str(data)
+    )
     if trained.run:
         _remember(Path(model), entry)
     return entry

@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 
 from unmask.data import names_a_file, read_table, split_indices
-from unmask.errors import SettingsError
+from unmask.errors import DataError, SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
 from unmask.tasks import TASKS, FineTuning, Samples, Task
-from unmask.training import is_main_process, train, training_device
+from unmask.training import FREE_TO_CHANGE, is_main_process, train, training_device
 from unmask.workflows.evaluate import evaluate_entry
 from unmask.workflows.loading import Pretrained, load, save_pretrained
 from unmask.workflows.model_card import model_card
@@ -78,12 +78,13 @@ def finetune(
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     if settings.resume and _is_complete(output_dir):
         say(f"{output_dir} is complete: there is nothing to resume")
-        return _result(output_dir)
+        return _result(output_dir) if is_main_process() else None
 
     # Everything is read and checked before anything is written.
     training_device(settings)
     examples = _read(settings)
-    task = TASKS[settings.task].for_training(examples["train"], labels=settings.labels)
+    known = examples["train"] if settings.dev else examples["train"] + examples["dev"]  # one file, parted at random
+    task = TASKS[settings.task].for_training(known, labels=settings.labels)
     pretrained = load(
         settings.model,
         head=task.head,
@@ -96,9 +97,10 @@ def finetune(
         console.print(pretrained.report.to_table())
     samples = _encode(examples, task, pretrained, settings, say)
     if is_main_process():
+        described = {name: describe(task, samples[name], settings.global_batch_size) for name in ("train", "dev")}
+        _refuse_changed_data(output_dir / "data.json", described, settings)
         config = as_json(settings) | {"labels": task.recorded_labels}
         open_run_folder(output_dir, config, resume=settings.resume)
-        described = {name: describe(task, samples[name], settings.global_batch_size) for name in ("train", "dev")}
         write_json(output_dir / "data.json", described)
 
     # Words that the training texts do not have need no gradients.
@@ -142,17 +144,19 @@ def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     config_file = settings.output_dir / "config.json"
     if settings.resume and config_file.is_file():
         recorded = read_settings(config_file)
-        may_differ = {"resume", "overwrite", "output_dir", "device"}
+        own: dict[str, Any] = {"resume": True, "overwrite": False, "output_dir": settings.output_dir}
         for field in dataclasses.fields(settings):
             given, before = getattr(settings, field.name), getattr(recorded, field.name)
-            if field.name not in may_differ and given not in (before, field.default):
+            if field.name in own or given in (before, field.default):
+                continue
+            if field.name in (*FREE_TO_CHANGE, "data_dir"):
+                own[field.name] = given
+            else:
                 raise SettingsError(
                     f"{field.name} is {given!r}, but the run in {settings.output_dir} has {before!r}: "
                     "leave it out to resume, or start another run"
                 )
-        settings = dataclasses.replace(
-            recorded, resume=True, overwrite=False, output_dir=settings.output_dir, device=settings.device
-        )
+        settings = dataclasses.replace(recorded, **own)
     if settings.train is None:
         raise SettingsError("train is missing: name the labelled file to learn from, such as --train train.tsv")
     return settings
@@ -171,6 +175,8 @@ def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
         return TASKS[settings.task].read(table, settings.columns)
 
     assert settings.train is not None
+    if taken := {"train", "dev"} & {*settings.dev, *settings.test}:
+        raise SettingsError(f"a set of data cannot be called {min(taken)!r} here: write ./{min(taken)}")
     train_examples = read(settings.train, "train")
     dev_sets = {source: read(source, "validation") for source in settings.dev}
     if not dev_sets:
@@ -205,6 +211,14 @@ def _encode(
             )
         say(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}")
     return samples
+
+
+def _refuse_changed_data(path: Path, described: dict[str, Any], settings: FinetuneSettings) -> None:
+    """Make sure that a run goes on with the data it began with."""
+    if settings.resume and path.is_file() and json.loads(path.read_bytes()) != described:
+        raise DataError(
+            "the data are not those the run began with: give it the same files, or start another run", path=path
+        )
 
 
 def _is_complete(output_dir: Path) -> bool:

@@ -93,7 +93,7 @@ def load_tokenizer(model: str | Path) -> Tokenizer:
     folder = Path(model)
     if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
         return Tokenizer.from_folder(folder)
-    return Tokenizer.from_folder(hub.resolve(model))
+    return Tokenizer.from_folder(hub.resolve(model, with_weights=False))
 
 
 def save_pretrained(

@@ -41,7 +41,7 @@ def params(model: str, /, *, head: str | None = None, num_labels: int | None = N
     """
     if num_labels is not None and num_labels < 1:
         raise SettingsError(f"num_labels is {num_labels}: it must be 1 or more")
-    config = read_model_config(hub.resolve(model))
+    config = read_model_config(hub.resolve(model, with_weights=False))
     if num_labels is not None:
         config = replace(config, id2label={label: f"LABEL_{label}" for label in range(num_labels)})
     outline = empty_model(config, head or saved_head(config))

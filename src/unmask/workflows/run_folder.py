@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.errors import DataError
-from unmask.files import new_folder, remove_leftovers, write_json, write_text
+from unmask.files import remove_leftovers, write_json, write_text
 
 if TYPE_CHECKING:
     from unmask.tasks import Samples, Task
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["as_json", "describe", "is_run", "open_run_folder", "refuse_used_folder"]
 
 _CONFIG = "config.json"
-_START = (_CONFIG, "environment.json", "command.txt")  # written in one step
+_START = ("environment.json", "command.txt", _CONFIG)  # in the order they are written
 _REST = (
     *("data.json", "metrics.jsonl", "checkpoints", "model"),
     *("predictions_dev.jsonl", "evaluation.json", "plots", "report.html"),
@@ -43,7 +44,8 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """
     if folder.is_file():
         raise DataError("a file of this name is in the way: choose another output folder", path=folder)
-    if not folder.is_dir() or not any(folder.iterdir()):
+    names = {path.name for path in folder.iterdir() if not _is_hidden(path)} if folder.is_dir() else set()
+    if names <= {*_START[:-1]}:  # nothing, or what a run writes before it is one
         return
     if not is_run(folder):
         raise DataError("the folder holds files that are no run's: choose another output folder", path=folder)
@@ -53,7 +55,7 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             "or choose another output folder",
             path=folder,
         )
-    foreign = [path.name for path in folder.iterdir() if path.name not in (*_START, *_REST) and not _is_hidden(path)]
+    foreign = names - {*_START, *_REST}
     if overwrite and foreign:
         raise DataError(
             f"the folder holds files that are no run's ({', '.join(sorted(foreign))}): move them away, "
@@ -63,16 +65,33 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
 
 
 def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
-    """Write what a run starts with: its settings, its environment and the command. A run to be replaced is removed."""
+    """Write what a run starts with: its environment, the command and its settings.
+
+    A run to be replaced is removed first. The folder itself stays, as it may be a link, a mount, or where we are; its
+    config.json is written last and removed first but for the two small files that go with it, so a kill at any moment
+    leaves a run or the beginnings of one.
+    """
+    if folder.is_dir():
+        remove_leftovers(folder)
     if is_run(folder):
         if resume:
-            remove_leftovers(folder)
             return
-        shutil.rmtree(folder)
-    with new_folder(folder) as partial:
-        write_json(partial / _CONFIG, config)
-        write_json(partial / "environment.json", _environment())
-        write_text(partial / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == _CONFIG):
+            if entry.name in _START[:-1]:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+    is_new = not folder.exists()
+    try:
+        write_json(folder / "environment.json", _environment())
+        write_text(folder / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
+        write_json(folder / _CONFIG, config)
+    except DataError:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def as_json(settings: Any) -> dict[str, Any]:
@@ -104,7 +123,18 @@ def describe(task: Task[Any], samples: Samples, batch_size: int) -> dict[str, An
         **padded,
         "length_histogram": [[int(n), int(c)] for n, c in zip(*np.unique(lengths, return_counts=True), strict=True)],
         "truncated_texts": samples.num_truncated_texts,
+        "sha256": _fingerprint(samples),
     }
+
+
+def _fingerprint(samples: Samples) -> str:
+    """Tell one set of samples from another: a resumed run must meet the very same."""
+    digest = hashlib.sha256(samples.lengths.tobytes())
+    for ids in samples.input_ids:
+        digest.update(ids.tobytes())
+    if samples.targets is not None:
+        digest.update(samples.targets.tobytes())
+    return digest.hexdigest()
 
 
 def _is_hidden(path: Path) -> bool:

@@ -20,6 +20,7 @@ class FinetuneSettings(TrainingSettings):
     """Fine-tune a pretrained model on labelled texts, evaluate it, and leave a model folder and a report.
 
     Args:
+        metric_for_best: the score that chooses the best checkpoint: mcc, accuracy, f1 or loss.
         task: what to learn; "classification" gives each text, or pair of texts, one label.
         model: a folder, a hub id, or "minilm", the pretrained BERT that comes as a pip package.
         train: the labelled file to learn from: TSV, CSV, JSON lines or Parquet, or a data set's hub id.
@@ -44,6 +45,7 @@ class FinetuneSettings(TrainingSettings):
     """
 
     task: Literal["classification"] = "classification"
+    metric_for_best: str = "mcc"
     model: str = "minilm"
     train: str | None = None
     dev: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.data import read_table
-from unmask.errors import DataError
+from unmask.errors import CheckpointError, DataError
 from unmask.tasks import TASKS, Columns, Task
 from unmask.workflows.loading import Pretrained, load
 
@@ -83,6 +83,11 @@ def load_trained(model: str | Path) -> Trained:
     run = _run_settings(Path(model))
     task = TASKS[run.get("task", "classification")]
     pretrained = load(model, head=task.head)
+    kind = pretrained.config.extra.get("problem_type")
+    if kind not in (None, "single_label_classification") or pretrained.config.num_labels < 2:
+        raise CheckpointError(
+            f"{model}: its head gives {kind or 'one number'}, not one label of several; unmask reads no other so far"
+        )
     return Trained(
         pretrained=pretrained,
         task=task.for_model(pretrained.config.id2label, labels=run.get("labels")),
