@@ -200,27 +200,31 @@ def test_minilm_agrees_on_real_sentences_of_every_length(minilm: Path) -> None:
 
 
 def test_bert_base_agrees_at_full_size(tmp_path: Path) -> None:
-    sizes = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
-    sizes |= {"intermediate_size": 3072, "max_position_embeddings": 512}
     import transformers
 
     torch.manual_seed(0)
-    config = transformers.BertConfig(**sizes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config = transformers.BertConfig(
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager"
+    )
     reference = transformers.BertForSequenceClassification(config).train()
     model = ours_of(reference, tmp_path).train()
     parameters = list(named_parameters(model))
     assert len(parameters) == 201
     assert sum(p.numel() for p in model.encoder.parameters()) == 109_482_240
     assert [(name, p.shape) for name, p in parameters] == [(name, p.shape) for name, p in reference.named_parameters()]
-    batch = ragged([97, 5, 31, 12], vocab_size=30522)
+    batch = ragged([512, 1, 31, 12], vocab_size=30522)
     rectangle = padded(batch)
+    is_real = rectangle.attention_mask.bool()
     labels = torch.tensor([0, 1, 1, 0])
-    expected = reference(**hf_inputs(rectangle), labels=labels, output_hidden_states=True)
+    expected = reference(**hf_inputs(rectangle), labels=labels, output_hidden_states=True, output_attentions=True)
+    with torch.no_grad():
+        encoded = model.encoder(batch, output_hidden_states=True, output_attentions=True)
+    for theirs, ours in zip(expected.hidden_states, encoded.hidden_states, strict=True):
+        torch.testing.assert_close(ours, theirs[is_real], **TOLERANCE)
+    for theirs, ours in zip(expected.attentions, encoded.attentions, strict=True):
+        torch.testing.assert_close(ours, theirs * is_real[:, None, :, None], **TOLERANCE)
     output = model(batch)
     torch.testing.assert_close(output.logits, expected.logits, **TOLERANCE)
-    torch.testing.assert_close(
-        output.encoder.last_hidden_state, expected.hidden_states[-1][rectangle.attention_mask.bool()], **TOLERANCE
-    )
     F.cross_entropy(output.logits, labels).backward()
     expected.loss.backward()
     assert_gradients_agree(model, reference)
