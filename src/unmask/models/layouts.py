@@ -114,7 +114,7 @@ class PackedLayout(Layout):
             self._row_plans[shape] = RowPlan(lengths, num_heads=num_heads, is_causal=is_causal, device=query.device)
         factors = None
         if dropout_p and self._noise is not None:
-            factors = self._noise.attention(num_heads, self._max_seqlen, dropout_p)
+            factors = self._noise.next_attention(num_heads, dropout_p)
         return self._row_plans[shape].attend(query, key, value, dropout_p=dropout_p, factors=factors)
 
     def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:

@@ -10,11 +10,17 @@ generators", figure 16) of a counter, and serves four values, 16 bits each; so a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Noise"]
+__all__ = ["AttentionFactors", "Noise"]
+
+# Draws the dropout factors of these tokens for keys at positions 0, 1, ...: float32, (tokens, heads, keys or more).
+AttentionFactors = Callable[[NDArray[np.int64] | slice, int], Tensor]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # odd, so that counter * _GOLDEN visits every 64-bit number
 _HEAD_STRIDE = 1 << 20  # counters a head of attention has for itself: keys up to 4 * 2**20
@@ -49,20 +55,36 @@ class Noise:
 
     def hidden(self, width: int, p: float) -> Tensor:
         """Draw factors for hidden states: 0 with probability p, else 1 / (1 - p); float32, (..., width)."""
-        return self._factors(np.arange(-(-width // 4)), p)[..., :width]
+        return _draw(self._next_site(), np.arange(-(-width // 4)), p)[..., :width]
 
     def attention(self, num_heads: int, max_seqlen: int, p: float) -> Tensor:
         """Draw factors for attention probabilities, float32, (..., num_heads, K); K is max_seqlen or a little more.
 
         The last axis is the key's position in its sequence.
         """
-        groups = -(-max_seqlen // 4)
-        columns = np.arange(num_heads)[:, None] * _HEAD_STRIDE + np.arange(groups)
-        return self._factors(columns.ravel(), p).unflatten(-1, (num_heads, groups * 4))
+        return self.next_attention(num_heads, p)(slice(None), max_seqlen)
 
-    def _factors(self, columns: np.ndarray, p: float) -> Tensor:
+    def next_attention(self, num_heads: int, p: float) -> AttentionFactors:
+        """Begin the next dropout of attention, and draw its factors as they are asked for: of some tokens, some keys.
+
+        However they are asked for, they are those of `attention`.
+        """
+        tokens = self._next_site()
+
+        def draw(which: NDArray[np.int64] | slice, num_keys: int) -> Tensor:
+            groups = -(-num_keys // 4)
+            columns = np.arange(num_heads)[:, None] * _HEAD_STRIDE + np.arange(groups)
+            return _draw(tokens[which], columns.ravel(), p).unflatten(-1, (num_heads, groups * 4))
+
+        return draw
+
+    def _next_site(self) -> NDArray[np.uint64]:
         self._sites += 1
-        tokens = _mix(self._tokens + np.asarray([self._sites], np.uint64) * _GOLDEN)
-        numbers = _mix(tokens[..., None] + columns.astype(np.uint64) * _GOLDEN)
-        is_kept = numbers.view(np.uint16) >= np.uint16(round(p * 2**16))
-        return torch.from_numpy(is_kept * np.float32(1 / (1 - p)))
+        return _mix(self._tokens + np.asarray([self._sites], np.uint64) * _GOLDEN)
+
+
+def _draw(tokens: NDArray[np.uint64], columns: NDArray[np.int64], p: float) -> Tensor:
+    """Draw four factors for each token and column, float32, (..., 4 * columns)."""
+    numbers = _mix(tokens[..., None] + columns.astype(np.uint64) * _GOLDEN)
+    is_kept = numbers.view(np.uint16) >= np.uint16(round(p * 2**16))
+    return torch.from_numpy(is_kept * np.float32(1 / (1 - p)))

@@ -1,8 +1,9 @@
 """Attention over sequences of different lengths on a device without a kernel for packed tokens.
 
 Sequences are arranged in rows of slots, several short ones to a row, and a mask keeps them apart. Padding a batch to
-its longest sequence makes attention pay for B * max_length**2 scores; rows filled first-fit pay for little more than
-T * max_length, and sequences far shorter than the longest go to groups of shorter rows. So few slots stay empty.
+its longest sequence makes attention pay for B * max_length**2 scores. Rows of short sequences, filled first-fit, pay
+for little more than T * row_length; long sequences have rows to themselves, beside a few of about their length.
+`benchmarks/attention.py` measures it.
 
 Axes: T packed tokens, N heads, H head dim, R rows, L slots a row, K keys of the longest sequence.
 """
@@ -10,16 +11,22 @@ Axes: T packed tokens, N heads, H head dim, R rows, L slots a row, K keys of the
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unmask.models.noise import AttentionFactors
+
 __all__ = ["RowPlan", "attention_probabilities"]
 
-_SHORTEST_ROW = 32  # slots; rows of one group differ from those of the next by a factor of two
+_SHARED_ROW = 64  # tokens of the longest sequences that share rows with others
+_SCORES_AT_ONCE = 2**17  # of one head, for the rows of long sequences
 
 
 class RowPlan:
@@ -45,13 +52,15 @@ class RowPlan:
         self._sources = torch.from_numpy(sources).to(device)
         self._slots = torch.from_numpy(slots).to(device)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, factors: Tensor | None) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, factors: AttentionFactors | None
+    ) -> Tensor:
         """Attend within each sequence.
 
         Args:
             query: (T, N * H); key and value likewise.
             dropout_p: for torch's own dropout, where there are no factors.
-            factors: dropout's factors by token, head and position of the key, (T, N, K), or None.
+            factors: draws dropout's factors by token, head and position of the key, or None.
 
         Returns:
             The context, (T, N * H).
@@ -81,46 +90,52 @@ class _Group:
     def __init__(
         self, tokens: np.ndarray, starts: np.ndarray, *, num_heads: int, is_causal: bool, device: torch.device
     ) -> None:
-        self._tokens, self._starts, self._num_heads = tokens, starts, num_heads
+        self._num_heads, self._shape = num_heads, tokens.shape
         by_head = np.broadcast_to(tokens[:, None, :], (len(tokens), num_heads, tokens.shape[1]))  # (R, N, L)
         self.is_filled = (by_head >= 0).ravel()
         # An empty slot repeats token 0. Its result is never read, and the gradient it is handed goes no further.
+        self._tokens = np.maximum(tokens, 0).ravel()
         self.sources = (np.maximum(by_head, 0) * num_heads + np.arange(num_heads)[:, None]).ravel()
         is_apart = starts[:, :, None] != starts[:, None, :]
         if is_causal:
             is_apart |= np.triu(np.ones(is_apart.shape[1:], dtype=bool), k=1)
-        mask = np.where(is_apart, np.float32(-math.inf), np.float32(0))[:, None]  # (R, 1, L, L)
-        self._mask = torch.from_numpy(mask).to(device)
-        self._factor_index: Tensor | None = None
+        self._mask: Tensor | None = None  # (R, 1, L, L)
+        if is_apart.any():
+            mask = np.where(is_apart, np.float32(-math.inf), np.float32(0))[:, None]
+            self._mask = torch.from_numpy(mask).to(device)
+        self._positions: Tensor | None = None
+        if (starts > 0).any():
+            # Of each key in each query's sequence, (R, 1, L, L); keys outside it are masked: any factor serves.
+            positions = (np.arange(tokens.shape[1]) - starts[:, :, None]).clip(0, tokens.shape[1] - 1)
+            self._positions = torch.from_numpy(positions[:, None])
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, factors: Tensor | None) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float, factors: AttentionFactors | None
+    ) -> Tensor:
         """As `RowPlan.attend`, on values (R * N * L, H)."""
-        num_rows, row_length = self._tokens.shape
+        num_rows, row_length = self._shape
         query, key, value = (x.view(num_rows, self._num_heads, row_length, -1) for x in (query, key, value))
-        mask = self._mask.to(query.dtype)
+        mask = None if self._mask is None else self._mask.to(query.dtype)
         if factors is None:
             context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
         else:
-            probabilities = attention_probabilities(query, key, mask)
-            index = self._index_of(factors)
-            context = (probabilities * factors.view(-1).index_select(0, index).view_as(probabilities)) @ value
+            context = (attention_probabilities(query, key, mask) * self._place(factors)) @ value
         return context.reshape(-1, context.shape[-1])
 
-    def _index_of(self, factors: Tensor) -> Tensor:
-        """Find the factor of each (row, head, query's slot, key's slot), int64, (R * N * L * L,)."""
-        if self._factor_index is None:
-            num_keys, row_length = factors.shape[-1], self._tokens.shape[1]
-            # Of the key in the query's sequence, (R, L, L); keys outside it are masked: any factor serves.
-            positions = (np.arange(row_length) - self._starts[:, :, None]).clip(0, num_keys - 1)
-            positions += np.maximum(self._tokens, 0)[:, :, None] * (self._num_heads * num_keys)
-            heads = np.arange(self._num_heads)[:, None, None] * num_keys
-            self._factor_index = torch.from_numpy((positions[:, None] + heads).ravel())
-        return self._factor_index
+    def _place(self, factors: AttentionFactors) -> Tensor:
+        """Draw the factor of each (row, head, query's slot, key's slot), (R, N, L, L)."""
+        num_rows, row_length = self._shape
+        drawn = factors(self._tokens, row_length).unflatten(0, self._shape).transpose(1, 2)  # (R, N, L, K)
+        if self._positions is None:  # a row a sequence: a key's slot is its position
+            return drawn[..., :row_length]
+        return drawn.gather(-1, self._positions.expand(num_rows, self._num_heads, row_length, row_length))
 
 
-def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+def attention_probabilities(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
     """Compute softmax(Q K^T / sqrt(H) + mask), (..., L, L)."""
     scores = query @ key.transpose(-1, -2)
+    if mask is None:
+        return (scores / math.sqrt(query.shape[-1])).softmax(-1)
     return torch.add(mask, scores, alpha=1 / math.sqrt(query.shape[-1])).softmax(-1)
 
 
@@ -153,11 +168,8 @@ def _arrange(lengths: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         For each group the tokens and starts of `_Group`.
     """
     offsets = np.concatenate([[0], lengths.cumsum()])
-    classes = np.ceil(np.log2(np.maximum(lengths, _SHORTEST_ROW) / _SHORTEST_ROW))
     groups = []
-    for length_class in np.unique(classes):
-        members = np.flatnonzero(classes == length_class)
-        members = members[np.argsort(-lengths[members], kind="stable")]
+    for members in _alike(lengths):
         row_length = int(lengths[members[0]])
         free: list[int] = []  # slots left in each row
         placed = []
@@ -175,3 +187,24 @@ def _arrange(lengths: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
             starts[row, start : start + length] = start
         groups.append((tokens, starts))
     return groups
+
+
+def _alike(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Split sequences into groups of like length, each from the longest down.
+
+    Short ones (`_SHARED_ROW`) go by powers of two, as they share rows. Long ones go with those at least 7/8 as long, so
+    that at most a quarter of their scores is waste, and so few that the scores stay in cache (`_SCORES_AT_ONCE`).
+    """
+    order = np.argsort(-lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = int(lengths[order[first]])
+        if longest > _SHARED_ROW:
+            shortest = max(longest * 7 / 8, _SHARED_ROW + 1)
+            most = max(1, _SCORES_AT_ONCE // longest**2)
+        else:
+            shortest = _SHARED_ROW // 2 + 1 if longest > _SHARED_ROW // 2 else 1
+            most = len(order)
+        last = first + min(most, int((lengths[order[first:]] >= shortest).sum()))
+        yield order[first:last]
+        first = last
