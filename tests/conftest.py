@@ -23,3 +23,9 @@ def minilm() -> Path:
     from unmask import hub
 
     return hub.resolve("minilm")
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the plots takes longer than these runs."""
+    monkeypatch.setattr("unmask.workflows.finetune.write_report", lambda folder: folder / "report.html")

@@ -27,12 +27,6 @@ def place(tmp_path_factory) -> Path:
     return make_workplace(tmp_path_factory.mktemp("place"))
 
 
-@pytest.fixture
-def no_report(monkeypatch):
-    """Drawing the plots takes longer than these runs."""
-    monkeypatch.setattr("unmask.workflows.finetune.write_report", lambda folder: folder / "report.html")
-
-
 def as_typed(recipe: Path, *arguments: str) -> FinetuneSettings:
     return parse(FinetuneSettings, recipe_arguments(["--config", str(recipe), *arguments]), command="finetune")
 

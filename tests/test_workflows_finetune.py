@@ -38,12 +38,6 @@ def place(tmp_path_factory) -> Path:
     return make_workplace(tmp_path_factory.mktemp("place"))
 
 
-@pytest.fixture
-def no_report(monkeypatch):
-    """Drawing the plots takes longer than these runs."""
-    monkeypatch.setattr("unmask.workflows.finetune.write_report", lambda folder: folder / "report.html")
-
-
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 

@@ -91,9 +91,8 @@ class BertForMaskedLM(nn.Module):
     def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> MaskedLMOutput:
         """Guess the words at these rows of the packed tokens, int64 (M,); at all rows if None."""
         encoded = self.encoder(batch)
-        hidden = encoded.last_hidden_state
-        rows = hidden if positions is None else hidden.flatten(0, -2)[positions]
-        return MaskedLMOutput(logits=self.masked_lm(rows, self.encoder.embeddings.word.weight), encoder=encoded)
+        logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.weight, positions)
+        return MaskedLMOutput(logits=logits, encoder=encoded)
 
 
 class BertForNextSentencePrediction(nn.Module):
@@ -123,10 +122,9 @@ class BertForPreTraining(nn.Module):
     def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> PreTrainingOutput:
         """As `BertForMaskedLM` and `BertForNextSentencePrediction`, in one pass."""
         encoded = self.encoder(batch)
-        hidden = encoded.last_hidden_state
-        rows = hidden if positions is None else hidden.flatten(0, -2)[positions]
+        word_embeddings = self.encoder.embeddings.word.weight
         return PreTrainingOutput(
-            prediction_logits=self.masked_lm(rows, self.encoder.embeddings.word.weight),
+            prediction_logits=self.masked_lm(encoded.last_hidden_state, word_embeddings, positions),
             seq_relationship_logits=self.next_sentence(encoded.pooler_output),
             encoder=encoded,
         )

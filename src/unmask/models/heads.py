@@ -43,8 +43,8 @@ class PooledClassifier(nn.Module):
 class MaskedLMHead(nn.Module):
     """Guess the word at each row: (M, D) -> (M, V), by the word embeddings themselves ("tied" weights) and a bias.
 
-    Devlin et al. 2019, appendix A.2; the transform before the projection is BERT's code. The caller passes the rows it
-    needs only: over a large vocabulary this projection is most of a small model's work.
+    Devlin et al. 2019, appendix A.2; the transform before the projection is BERT's code. It runs on the positions asked
+    for only: over a large vocabulary this projection is most of a small model's work.
     """
 
     def __init__(
@@ -56,5 +56,8 @@ class MaskedLMHead(nn.Module):
         self.norm = nn.LayerNorm(embedding_size, eps=layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, word_embeddings: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Guess at these rows of the hidden states, int64 (M,); at all rows if None."""
+        if positions is not None:
+            hidden = hidden.flatten(0, -2)[positions]
         return F.linear(self.norm(self.activation(self.dense(hidden))), word_embeddings, self.bias)
