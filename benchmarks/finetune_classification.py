@@ -137,7 +137,7 @@ def make_unmask(samples: Samples) -> tuple[Callable[[np.ndarray], None], int]:
     def step(batch: np.ndarray) -> None:
         made = objective.collate(batch.tolist(), epoch=0)
         optimizer.zero_grad()
-        loss = objective.compute_loss(model, made) / made.num_targets
+        loss = objective.compute_loss(model, made)[0] / made.num_targets[0]
         loss.backward()
         optimizer.update(learning_rate=LEARNING_RATE, loss=loss.detach(), grad_norm=optimizer.grad_norm())
 

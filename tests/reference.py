@@ -29,14 +29,30 @@ TINY = {
     "type_vocab_size": 2,
 }
 
+# What a family has otherwise, by the model_type of its config.
+DIFFERENCES: dict[str, dict[str, object]] = {
+    "roberta": {"type_vocab_size": 1, "layer_norm_eps": 1e-5},
+    "albert": {"embedding_size": 19},
+    "electra": {"embedding_size": 17},
+}
+
 
 def hf_model(class_name: str, *, seed: int = 0, attention: str = "eager", **overrides: object) -> nn.Module:
-    """Make a random transformers model whose biases and norms are random too, so that none can be left out."""
+    """Make a random transformers model whose biases and norms are random too, so that none can be left out.
+
+    Args:
+        class_name: of any family.
+        seed: of its weights.
+        attention: transformers' name of the implementation.
+        overrides: of the sizes in `TINY` and `DIFFERENCES`.
+    """
     import transformers
 
-    config = transformers.BertConfig(**{**TINY, **overrides}, attn_implementation=attention)
+    model_class = getattr(transformers, class_name)
+    config_class = model_class.config_class
+    sizes = {**TINY, **DIFFERENCES.get(config_class.model_type, {}), **overrides}
     torch.manual_seed(seed)
-    model = getattr(transformers, class_name)(config)
+    model = model_class(config_class(**sizes, attn_implementation=attention))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -52,11 +68,13 @@ def ours_of(reference: nn.Module, folder: Path) -> nn.Module:
     return model.eval()
 
 
-def ragged(lengths: list[int], *, seed: int = 0, vocab_size: int = 101, seeds: bool = False) -> PackedBatch:
-    """Random sequences of these lengths, the second half of each of token type 1."""
+def ragged(
+    lengths: list[int], *, seed: int = 0, vocab_size: int = 101, seeds: bool = False, lowest: int = 1
+) -> PackedBatch:
+    """Random sequences of these lengths, the second half of each of token type 1; no id is below lowest."""
     rng = np.random.default_rng(seed)
     return pack(
-        [rng.integers(1, vocab_size, length) for length in lengths],
+        [rng.integers(lowest, vocab_size, length) for length in lengths],
         [[0] * (length - length // 2) + [1] * (length // 2) for length in lengths],
         dropout_seeds=rng.integers(0, 2**62, len(lengths)) if seeds else None,
     )
@@ -85,11 +103,13 @@ def one_by_one(batch: PackedBatch) -> Iterator[PackedBatch]:
         )
 
 
-def hf_inputs(batch: PaddedBatch) -> dict[str, Tensor]:
+def hf_inputs(batch: PaddedBatch, reference: nn.Module | None = None) -> dict[str, Tensor]:
+    """What transformers takes: token types only if the reference knows two, as it refuses those it does not know."""
+    types = {"token_type_ids": batch.token_type_ids}
     return {
         "input_ids": batch.input_ids,
         "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
+        **(types if reference is None or reference.config.type_vocab_size > 1 else {}),
     }
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from reference import one_by_one, padded, ragged
-from unmask.models.noise import Noise, _mix
+from unmask.counted import mix
+from unmask.models.noise import Noise
 
 if TYPE_CHECKING:
     from unmask.packing import PackedBatch, PaddedBatch
@@ -62,7 +63,7 @@ def test_the_finaliser_gives_the_published_numbers() -> None:
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
     states = [1234567 + (step + 1) * GOLDEN & WORD for step in range(4)]
     assert [splitmix64(state) for state in states] == expected
-    assert _mix(np.array(states, dtype=np.uint64)).tolist() == expected
+    assert mix(np.array(states, dtype=np.uint64)).tolist() == expected
 
 
 def test_factors_follow_the_definition() -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from training_programs.train_tiny import SETTINGS, TinyObjective, new_model, run
+from training_programs.train_tiny import SETTINGS, TinyBatch, TinyObjective, new_model, run
 from unmask.errors import CheckpointError, DataError, Interrupted, SettingsError
 from unmask.training import DivergedError, train
 from unmask.training.checkpoint import latest_checkpoint, load_model_weights, save_checkpoint
@@ -90,10 +90,61 @@ def test_one_step_is_the_plain_training_step(tmp_path):
     expected = new_model()
     optimizer = torch.optim.AdamW(expected.parameters(), lr=0.02, weight_decay=0.0)
     batch = objective.collate(range(8), epoch=0)
-    (objective.compute_loss(expected, batch) / 6).backward()  # of eight samples two have no label
+    (objective.compute_loss(expected, batch)[0] / 6).backward()  # of eight samples two have no label
     nn.utils.clip_grad_norm_(expected.parameters(), 0.5)
     optimizer.step()
     assert_equal_weights(model, expected, atol=1e-6)
+
+
+class TwoTerms(TinyObjective):
+    """Samples with an even number make one term of the loss, the others a second one, of double weight."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values | {"loss_terms": ("even", "odd")})
+
+    def collate(self, sample_indices: Any, *, epoch: int) -> Any:
+        batch = super().collate(sample_indices, epoch=epoch)
+        is_even = torch.tensor([index % 2 == 0 for index in sample_indices])
+        return TwoTermBatch(**vars(batch), is_even=is_even)
+
+    def compute_loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        logits = model(batch.input_ids, batch.offsets, batch.noise)
+        losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        return torch.stack((losses[batch.is_even].sum(), 2 * losses[~batch.is_even].sum()))
+
+
+@dataclass(frozen=True)
+class TwoTermBatch(TinyBatch):
+    is_even: torch.Tensor
+
+    @property
+    def num_targets(self) -> tuple[int, int]:
+        has_label = self.labels >= 0
+        return int((has_label & self.is_even).sum()), int((has_label & ~self.is_even).sum())
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
+def test_each_term_of_a_loss_is_a_mean_over_its_own_targets(tmp_path, micro_batch_size):
+    objective = TwoTerms(num_samples=8)
+    model, _ = run(
+        tmp_path, objective, max_steps=1, warmup_steps=0, weight_decay=0.0, micro_batch_size=micro_batch_size
+    )
+    expected = new_model()
+    even, odd = objective.compute_loss(expected, objective.collate(range(8), epoch=0))
+    loss = even / 4 + odd / 2  # of the four samples with an odd number two have no label
+    loss.backward()
+    nn.utils.clip_grad_norm_(expected.parameters(), 0.5)
+    torch.optim.AdamW(expected.parameters(), lr=0.02, weight_decay=0.0).step()
+    assert_equal_weights(model, expected, atol=1e-6)
+    (row,) = rows_of(tmp_path, kind="step")
+    assert row["num_targets"] == 6
+    found = [row["loss"], row["loss_even"], row["loss_odd"]]
+    assert found == pytest.approx([loss.item(), even.item() / 4, odd.item() / 2], rel=1e-6)
+
+
+def test_examples_stand_with_each_evaluation(tmp_path):
+    run(tmp_path, TinyObjective(shows_examples=True))
+    assert all(row["examples"] == [{"prompt": "a _ c", "guess": "b"}] for row in rows_of(tmp_path, kind="epoch"))
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 4])

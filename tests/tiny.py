@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from unmask.cli.main import main
-from unmask.models.config import BertConfig
+from unmask.models.bert import BertConfig
 from unmask.models.registry import build_model
 from unmask.tokenization import Tokenizer
 from unmask.workflows.loading import save_pretrained

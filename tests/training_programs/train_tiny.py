@@ -77,8 +77,8 @@ class TinyBatch:
     noise: Tensor
 
     @property
-    def num_targets(self) -> int:
-        return int((self.labels >= 0).sum())
+    def num_targets(self) -> tuple[int]:
+        return (int((self.labels >= 0).sum()),)
 
     @property
     def num_tokens(self) -> int:
@@ -102,6 +102,8 @@ class TinyObjective:
     on_batch: Callable[[int], None] = lambda _count: None
     scores: list[dict[str, float]] = field(default_factory=list)
     num_batches: int = 0
+    loss_terms: tuple[str, ...] = ("loss",)
+    shows_examples: bool = False
 
     def collate(self, sample_indices: Sequence[int], *, epoch: int) -> TinyBatch:
         self.num_batches += 1
@@ -121,7 +123,10 @@ class TinyObjective:
 
     def compute_loss(self, model: nn.Module, batch: Any) -> Tensor:
         logits = model(batch.input_ids, batch.offsets, batch.noise)
-        return F.cross_entropy(logits, batch.labels, reduction="sum")
+        return F.cross_entropy(logits, batch.labels, reduction="sum")[None]
+
+    def examples(self, model: nn.Module) -> list[dict[str, Any]]:
+        return [{"prompt": "a _ c", "guess": "b"}] if self.shows_examples else []
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         assert not model.training

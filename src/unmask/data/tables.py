@@ -4,27 +4,31 @@ The readers of text formats are our own few lines because a mistake must be repo
 GLUE-style TSV knows no quoting: a general reader takes a lone `"` for an opening quote and swallows the rows behind it.
 Parquet is read by pyarrow, and everything named like a data set (`org/name`, or a folder) by `datasets`.
 
-Text files are UTF-8. A byte order mark and CRLF line ends are taken away, blank lines are no rows; a NUL byte or a byte
-that is not UTF-8 is an error. Any file may be gzipped (`.gz`).
+Text files are UTF-8 (see `unmask.data.sources`); blank lines are no rows. Any file may be gzipped (`.gz`).
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
 import io
 import itertools
-import json
-import os
-import re
 import reprlib
 import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
+from unmask.data.sources import (
+    NOT_TEXT,
+    find_source,
+    json_records,
+    load_dataset,
+    numbered_lines,
+    open_binary,
+    suffix_of,
+    unreadable,
+)
 from unmask.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Table", "names_a_file", "read_table"]
 
 _LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit, 131,072, is shorter than some documents
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
-_NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which JSON's \u escapes can spell
 _SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl", ".json", ".parquet")
 
 
@@ -107,7 +109,7 @@ def read_table(
     Raises:
         DataError: the source is missing, unreadable or empty, or a row is not as the others.
     """
-    path = _find(source, data_dir)
+    path = find_source(source, data_dir, is_file=names_a_file(source))
     if path is None or path.is_dir():
         if column_names is not None:
             raise DataError("a data set names its own columns: leave out the column names", path=source)
@@ -115,7 +117,7 @@ def read_table(
     if split is not None:
         raise DataError(f"this is one file, with no part {split!r}: leave out the split", path=path)
 
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix in (".tsv", ".txt", ".csv"):
         rows = _csv_rows(path) if suffix == ".csv" else _tsv_rows(path)
         return _table_from_rows(path, rows, column_names, has_header=column_names is None if header is None else header)
@@ -130,68 +132,18 @@ def read_table(
 
 def names_a_file(source: str | Path) -> bool:
     """Whether this is the name of a file `read_table` reads, and not of a data set."""
-    return _suffix(Path(source)) in _SUFFIXES
-
-
-def _find(source: str | Path, data_dir: Path | None) -> Path | None:
-    """Where the file or folder is, or None for the id of a data set on the hub."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    folder = data_dir or os.environ.get("UNMASK_DATA_DIR")
-    if folder and (in_folder := Path(folder).expanduser() / path).exists():
-        return in_folder
-    if _HUB_ID.fullmatch(str(source)) and not names_a_file(path):
-        return None
-    if path.is_absolute():
-        raise DataError("there is no such file: check its name", path=source)
-    if folder:
-        raise DataError(f"there is no such file here or in the data folder {folder}: check its name", path=source)
-    raise DataError(
-        f"there is no such file in {Path.cwd()}: check its name, or name the folder it is in with --data-dir or the "
-        "variable UNMASK_DATA_DIR",
-        path=source,
-    )
-
-
-def _suffix(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
-
-
-def _open(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, counted from 1, without line ends."""
-    try:
-        with _open(path) as file:
-            for number, content in enumerate(file, start=1):
-                if b"\0" in content:
-                    raise DataError("there is a NUL byte: is this a text file, saved as UTF-8?", path=path, line=number)
-                if number == 1:
-                    content = content.removeprefix(codecs.BOM_UTF8)
-                try:
-                    yield number, content.removesuffix(b"\n").removesuffix(b"\r").decode()
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"byte {error.start + 1} (0x{content[error.start]:02x}) is not UTF-8: save the file as UTF-8",
-                        path=path,
-                        line=number,
-                    ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(path, error) from error
+    return suffix_of(Path(source)) in _SUFFIXES
 
 
 def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in _numbered_lines(path):
+    for number, line in numbered_lines(path):
         if line:
             yield number, line.split("\t")
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader((line + "\n" for _, line in _numbered_lines(path)), strict=True)
+    reader = csv.reader((line + "\n" for _, line in numbered_lines(path)), strict=True)
     start = 1
     try:
         for row in reader:
@@ -239,15 +191,7 @@ def _table_from_rows(
 
 def _read_json_lines(path: Path) -> Table:
     lines, records = [], []
-    for number, line in _numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line, object_pairs_hook=_unique_keys)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not JSON ({error})", path=path, line=number) from error
-        if not isinstance(record, dict):
-            raise DataError("expected one JSON object in each line", path=path, line=number)
+    for number, record in json_records(path):
         lines.append(number)
         records.append(record)
     if not records:
@@ -256,18 +200,11 @@ def _read_json_lines(path: Path) -> Table:
     return Table(str(path), {name: [record.get(name) for record in records] for name in names}, lines)
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return record
-
-
 def _read_parquet(path: Path) -> Table:
     import pyarrow.parquet
 
     try:
-        with _open(path) as file:
+        with open_binary(path) as file:
             content = pyarrow.parquet.ParquetFile(io.BytesIO(file.read())).read()
         features = None
         if b"huggingface" in (content.schema.metadata or {}):
@@ -276,27 +213,11 @@ def _read_parquet(path: Path) -> Table:
             features = datasets.Features.from_arrow_schema(content.schema)
         return _table_from_arrow(str(path), content, features)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _read_dataset(name: str, split: str | None) -> Table:
-    import datasets
-
-    folder = Path(name)
-    try:
-        if folder.is_dir():
-            is_saved = any((folder / file).exists() for file in ("dataset_dict.json", "state.json"))
-            loaded = datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name)
-        else:
-            hub_id, _, config = name.partition(":")
-            loaded = datasets.load_dataset(hub_id, config or None)
-    except Exception as error:  # the hub, the network, the cache and each file format have errors of their own
-        raise DataError(
-            f"neither a file nor a data set that can be loaded ({_first_line(error)}). Check the name; without a "
-            "network, give a file, or fetch the data set beforehand with `hf download --repo-type dataset`",
-            path=name,
-        ) from error
-    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {str(loaded.split): loaded}
+    parts = load_dataset(name)
     if split is None and len(parts) == 1:
         split = next(iter(parts))
     if split not in parts:
@@ -319,7 +240,7 @@ def _table_from_arrow(source: str, content: pyarrow.Table, features: datasets.Fe
 
 def _as_text(value: Any, *, source: str, line: int, field: str) -> str:
     if isinstance(value, str):
-        if _NOT_TEXT.search(value):
+        if NOT_TEXT.search(value):
             raise DataError("the text holds a NUL or half of a surrogate pair", path=source, line=line, field=field)
         return value
     if isinstance(value, bool):
@@ -335,12 +256,3 @@ def _refuse_duplicates(names: Iterable[str], *, path: Path | str, line: int | No
     for name, count in Counter(names).items():
         if count > 1:
             raise DataError(f"{count} columns have this name: rename all but one", path=path, line=line, field=name)
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = (error.strerror if isinstance(error, OSError) else None) or _first_line(error)
-    return DataError(f"the file cannot be read: {reason}", path=path)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

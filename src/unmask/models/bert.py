@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from torch import nn
-
-from unmask.models.block import TransformerBlock
-from unmask.models.embeddings import Embeddings
+from unmask.models import parts
+from unmask.models.config import ModelConfig
 from unmask.models.encoder import Encoder
-from unmask.models.heads import MaskedLMHead, PooledClassifier, Pooler
-from unmask.models.outputs import (
-    MaskedLMOutput,
-    NextSentenceOutput,
-    PreTrainingOutput,
-    SequenceClassifierOutput,
+from unmask.models.family import Family, Head
+from unmask.models.headed import (
+    ForMaskedLM,
+    ForNextSentencePrediction,
+    ForPreTraining,
+    ForReplacedTokenDetection,
+    ForSequenceClassification,
 )
+from unmask.models.heads import Pooler
 from unmask.models.weights import WeightTable
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["BERT", "BERT_WEIGHTS", "BertConfig", "BertModel"]
 
-    from unmask.models.config import BertConfig
-    from unmask.packing import PackedBatch, PaddedBatch
 
-__all__ = [
-    "BERT_WEIGHTS",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForPreTraining",
-    "BertForSequenceClassification",
-    "BertModel",
-]
+@dataclass(frozen=True, kw_only=True)
+class BertConfig(ModelConfig):
+    """The defaults are BERT-base's."""
+
+    model_type: str = "bert"
 
 
 class BertModel(Encoder):
@@ -39,105 +33,11 @@ class BertModel(Encoder):
 
     def __init__(self, config: BertConfig, *, add_pooler: bool = True) -> None:
         super().__init__(
-            embeddings=Embeddings(
-                vocab_size=config.vocab_size,
-                embedding_size=config.hidden_size,
-                max_position_embeddings=config.max_position_embeddings,
-                type_vocab_size=config.type_vocab_size,
-                layer_norm_eps=config.layer_norm_eps,
-                hidden_dropout_prob=config.hidden_dropout_prob,
-            ),
-            blocks=[
-                TransformerBlock(
-                    hidden_size=config.hidden_size,
-                    num_attention_heads=config.num_attention_heads,
-                    intermediate_size=config.intermediate_size,
-                    hidden_act=config.hidden_act,
-                    hidden_dropout_prob=config.hidden_dropout_prob,
-                    attention_probs_dropout_prob=config.attention_probs_dropout_prob,
-                    layer_norm_eps=config.layer_norm_eps,
-                )
-                for _ in range(config.num_hidden_layers)
-            ],
+            config,
+            embeddings=parts.make_embeddings(config),
+            blocks=parts.make_blocks(config),
             pooler=Pooler(config.hidden_size) if add_pooler else None,
         )
-        self.config = config
-
-
-class BertForSequenceClassification(nn.Module):
-    """A label for each text or pair: dropout and a linear layer on the pooled [CLS]. Section 4.1, figure 4 a and b."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = BertModel(config)
-        dropout_p = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.classifier = PooledClassifier(config.hidden_size, config.num_labels, dropout_p=dropout_p)
-
-    def forward(self, batch: PackedBatch | PaddedBatch) -> SequenceClassifierOutput:
-        encoded = self.encoder(batch)
-        return SequenceClassifierOutput(logits=self.classifier(encoded.pooler_output, encoded.layout), encoder=encoded)
-
-
-class BertForMaskedLM(nn.Module):
-    """The words behind [MASK]. Section 3.1, task 1."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = BertModel(config, add_pooler=False)
-        self.masked_lm = _masked_lm_head(config)
-
-    def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> MaskedLMOutput:
-        """Guess the words at these rows of the packed tokens, int64 (M,); at all rows if None."""
-        encoded = self.encoder(batch)
-        logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.weight, positions)
-        return MaskedLMOutput(logits=logits, encoder=encoded)
-
-
-class BertForNextSentencePrediction(nn.Module):
-    """Does the second text follow the first? Label 0 says it does, as in Google's checkpoints. Section 3.1, task 2."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = BertModel(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
-
-    def forward(self, batch: PackedBatch | PaddedBatch) -> NextSentenceOutput:
-        encoded = self.encoder(batch)
-        return NextSentenceOutput(logits=self.next_sentence(encoded.pooler_output), encoder=encoded)
-
-
-class BertForPreTraining(nn.Module):
-    """Both objectives on one encoder, as BERT was pretrained. Appendix A.2."""
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = BertModel(config)
-        self.masked_lm = _masked_lm_head(config)
-        self.next_sentence = nn.Linear(config.hidden_size, 2)
-
-    def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> PreTrainingOutput:
-        """As `BertForMaskedLM` and `BertForNextSentencePrediction`, in one pass."""
-        encoded = self.encoder(batch)
-        word_embeddings = self.encoder.embeddings.word.weight
-        return PreTrainingOutput(
-            prediction_logits=self.masked_lm(encoded.last_hidden_state, word_embeddings, positions),
-            seq_relationship_logits=self.next_sentence(encoded.pooler_output),
-            encoder=encoded,
-        )
-
-
-def _masked_lm_head(config: BertConfig) -> MaskedLMHead:
-    return MaskedLMHead(
-        hidden_size=config.hidden_size,
-        embedding_size=config.hidden_size,
-        vocab_size=config.vocab_size,
-        hidden_act=config.hidden_act,
-        layer_norm_eps=config.layer_norm_eps,
-    )
 
 
 BERT_WEIGHTS = WeightTable(
@@ -162,8 +62,39 @@ BERT_WEIGHTS = WeightTable(
         "masked_lm.dense": "cls.predictions.transform.dense",
         "masked_lm.norm": "cls.predictions.transform.LayerNorm",
         "masked_lm": "cls.predictions",
-        "next_sentence": "cls.seq_relationship",
+        "next_sentence.linear": "cls.seq_relationship",
+        # Hugging Face has this head for ELECTRA alone: its names.
+        "replaced_token.dense": "discriminator_predictions.dense",
+        "replaced_token.prediction": "discriminator_predictions.dense_prediction",
     },
     # Copies of other weights, and positions that are only counted: not parameters of ours.
     redundant=("cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "embeddings.position_ids"),
+)
+
+BERT = Family(
+    config=BertConfig,
+    weights=lambda config: BERT_WEIGHTS,
+    heads={
+        "encoder": Head(architecture="BertModel", build=BertModel),
+        "sequence-classification": Head(
+            architecture="BertForSequenceClassification",
+            build=lambda c: ForSequenceClassification(c, BertModel(c), parts.make_pooled_classifier(c)),
+        ),
+        "masked-lm": Head(
+            architecture="BertForMaskedLM",
+            build=lambda c: ForMaskedLM(c, BertModel(c, add_pooler=False), parts.make_masked_lm(c)),
+        ),
+        "next-sentence": Head(
+            architecture="BertForNextSentencePrediction",
+            build=lambda c: ForNextSentencePrediction(c, BertModel(c), parts.make_next_sentence(c)),
+        ),
+        "pre-training": Head(
+            architecture="BertForPreTraining",
+            build=lambda c: ForPreTraining(c, BertModel(c), parts.make_masked_lm(c), parts.make_next_sentence(c)),
+        ),
+        "replaced-token": Head(
+            architecture="BertForReplacedTokenDetection",
+            build=lambda c: ForReplacedTokenDetection(c, BertModel(c, add_pooler=False), parts.make_replaced_token(c)),
+        ),
+    },
 )

@@ -61,6 +61,8 @@ class TransformerBlock(nn.Module):
         layer_norm_eps: added to the variance under the root of each norm.
         is_causal: whether a token sees only itself and what comes before it.
         norm_first: whether each norm stands before its part ("pre-norm") instead of after the sum.
+        feed_forward_dropout_prob: hidden_dropout_prob for the feed-forward part where it differs; None where it does
+            not.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class TransformerBlock(nn.Module):
         layer_norm_eps: float,
         is_causal: bool = False,
         norm_first: bool = False,
+        feed_forward_dropout_prob: float | None = None,
     ) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(
@@ -88,15 +91,18 @@ class TransformerBlock(nn.Module):
             hidden_size=hidden_size, intermediate_size=intermediate_size, hidden_act=hidden_act
         )
         self.feed_forward_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-        self.dropout_p = hidden_dropout_prob
+        self.attention_dropout_p = hidden_dropout_prob
+        self.feed_forward_dropout_p = (
+            hidden_dropout_prob if feed_forward_dropout_prob is None else feed_forward_dropout_prob
+        )
         self.norm_first = norm_first
 
     def forward(self, hidden: Tensor, layout: Layout, attentions: list[Tensor] | None = None) -> Tensor:
         """(T, D) -> (T, D); attentions as in `MultiHeadAttention`."""
-        p = self.dropout_p if self.training else 0.0
+        p, q = (self.attention_dropout_p, self.feed_forward_dropout_p) if self.training else (0.0, 0.0)
         if self.norm_first:
             hidden = layout.dropout_add(self.attention(self.attention_norm(hidden), layout, attentions), hidden, p)
-            return layout.dropout_add(self.feed_forward(self.feed_forward_norm(hidden)), hidden, p)
+            return layout.dropout_add(self.feed_forward(self.feed_forward_norm(hidden)), hidden, q)
         hidden = self.attention_norm(layout.dropout_add(self.attention(hidden, layout, attentions), hidden, p))
-        summed: Tensor = self.feed_forward_norm(layout.dropout_add(self.feed_forward(hidden), hidden, p))
+        summed: Tensor = self.feed_forward_norm(layout.dropout_add(self.feed_forward(hidden), hidden, q))
         return summed

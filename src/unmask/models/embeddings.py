@@ -85,7 +85,8 @@ class Embeddings(nn.Module):
         vocab_size: V.
         embedding_size: E.
         max_position_embeddings: positions there are, those skipped by position_offset included.
-        type_vocab_size: token types there are; 0 for a family without them.
+        type_vocab_size: token types there are; 0 for a family without them. Where there is one, every token is of it,
+            whatever a batch says (RoBERTa).
         layer_norm_eps: added to the variance under the root; None for a family without this norm.
         hidden_dropout_prob: probability with which a value of the result is dropped in training.
         position_offset: what is added to a position to find its row (RoBERTa: padding_idx + 1).
@@ -119,7 +120,8 @@ class Embeddings(nn.Module):
         """Embed a batch: (T, E)."""
         embedded: Tensor = self.word(batch.input_ids) + self.position(batch.position_ids + self.position_offset)
         if self.token_type is not None:
-            embedded = embedded + self.token_type(batch.token_type_ids)
+            has_one_type = self.token_type.num_embeddings == 1
+            embedded = embedded + (self.token_type.weight[0] if has_one_type else self.token_type(batch.token_type_ids))
         if self.norm is not None:
             embedded = self.norm(embedded)
         return layout.dropout(embedded, self.dropout_p if self.training else 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
@@ -10,11 +10,13 @@ from unmask.models.layouts import layout_of
 from unmask.models.outputs import EncoderOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
     from unmask.models.block import TransformerBlock
+    from unmask.models.cache import KeyValueCache
+    from unmask.models.config import ModelConfig
     from unmask.models.embeddings import Embeddings
     from unmask.models.heads import Pooler
     from unmask.packing import PackedBatch, PaddedBatch
@@ -26,15 +28,35 @@ class Encoder(nn.Module):
     """Embed, pass through the blocks in order, pool. A family's file says which parts, and is the class people name.
 
     Args:
-        embeddings: token ids to hidden states.
-        blocks: in order of use.
+        config: what it was made from.
+        embeddings: token ids to embeddings, (T, E).
+        blocks: the distinct ones.
         pooler: from the first tokens, or None.
+        projection: from embeddings to hidden states, (T, E) -> (T, D), where the two widths differ (ALBERT, ELECTRA).
+        order: index of the block used at each step, where blocks are shared (ALBERT); None uses each once, in order.
+        final_norm: applied to the last hidden states, which it replaces (GPT-2).
     """
 
-    def __init__(self, *, embeddings: Embeddings, blocks: Iterable[TransformerBlock], pooler: Pooler | None) -> None:
+    head: ClassVar[str] = "encoder"
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        embeddings: Embeddings,
+        blocks: Iterable[TransformerBlock],
+        pooler: Pooler | None = None,
+        projection: nn.Linear | None = None,
+        order: Sequence[int] | None = None,
+        final_norm: nn.LayerNorm | None = None,
+    ) -> None:
         super().__init__()
+        self.config = config
         self.embeddings = embeddings
+        self.projection = projection
         self.blocks = nn.ModuleList(blocks)
+        self.order = tuple(range(len(self.blocks)) if order is None else order)
+        self.final_norm = final_norm
         self.pooler = pooler
 
     def forward(
@@ -43,24 +65,36 @@ class Encoder(nn.Module):
         *,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        cache: KeyValueCache | None = None,
     ) -> EncoderOutput:
         """Encode a batch.
 
+        Args:
+            batch: the tokens.
+            output_hidden_states: whether to give the embeddings and each block's output.
+            output_attentions: whether to give each block's attention probabilities.
+            cache: the tokens that came before these, in a causal model; these join them.
+
         Raises:
-            ValueError: if a sequence is longer than the position embeddings reach.
+            ValueError: if a sequence is longer than the position embeddings reach, or the cache does not fit.
         """
-        if batch.max_seqlen > self.embeddings.max_seq_length:
-            raise ValueError(
-                f"a sequence has {batch.max_seqlen} tokens; this model takes {self.embeddings.max_seq_length}"
-            )
-        layout = layout_of(batch, training=self.training)
+        layout = layout_of(batch, training=self.training, cache=cache)
+        batch = layout.batch
+        longest = batch.max_seqlen if cache is None else int(cache.lengths.max())
+        if longest > self.embeddings.max_seq_length:
+            raise ValueError(f"a sequence has {longest} tokens; this model takes {self.embeddings.max_seq_length}")
         attentions: list[Tensor] | None = [] if output_attentions else None
         hidden = self.embeddings(batch, layout)
+        if self.projection is not None:
+            hidden = self.projection(hidden)
         hidden_states = [hidden]
-        for block in self.blocks:
-            hidden = block(hidden, layout, attentions)
+        for step in self.order:
+            hidden = self.blocks[step](hidden, layout, attentions)
             if output_hidden_states:
                 hidden_states.append(hidden)
+        if self.final_norm is not None:
+            hidden = self.final_norm(hidden)
+            hidden_states[-1] = hidden
         return EncoderOutput(
             last_hidden_state=hidden,
             pooler_output=None if self.pooler is None else self.pooler(hidden, layout),

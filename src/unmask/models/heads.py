@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.models.block import ACTIVATIONS
+from unmask.models.losses import linear_cross_entropy
 
 if TYPE_CHECKING:
-    from unmask.models.layouts import Layout
+    from collections.abc import Callable
 
-__all__ = ["MaskedLMHead", "PooledClassifier", "Pooler"]
+    from unmask.models.layouts import Layout
+    from unmask.models.outputs import EncoderOutput
+
+__all__ = [
+    "FirstTokenClassifier",
+    "MaskedLMHead",
+    "PooledClassifier",
+    "Pooler",
+    "ReplacedTokenHead",
+    "SequenceHead",
+]
+
+
+class SequenceHead(Protocol):
+    """A module that answers once for each sequence: logits, (B, num_labels)."""
+
+    def __call__(self, encoded: EncoderOutput) -> Tensor: ...
 
 
 class Pooler(nn.Module):
@@ -28,16 +45,64 @@ class Pooler(nn.Module):
 
 
 class PooledClassifier(nn.Module):
-    """Dropout and one linear layer on the pooled first token: (B, D) -> (B, num_labels)."""
+    """Dropout and one linear layer on the pooled first token, (B, D) -> (B, num_labels): BERT, ALBERT."""
 
     def __init__(self, hidden_size: int, num_labels: int, *, dropout_p: float) -> None:
         super().__init__()
         self.linear = nn.Linear(hidden_size, num_labels)
         self.dropout_p = dropout_p
 
-    def forward(self, pooled: Tensor, layout: Layout) -> Tensor:
-        logits: Tensor = self.linear(layout.dropout_sequences(pooled, self.dropout_p if self.training else 0.0))
+    def forward(self, encoded: EncoderOutput) -> Tensor:
+        """Classify each sequence: (B, num_labels).
+
+        Raises:
+            ValueError: if the encoder has no pooler.
+        """
+        if encoded.pooler_output is None:
+            raise ValueError("this classifier reads the pooled first token, and the encoder has no pooler")
+        dropout_p = self.dropout_p if self.training else 0.0
+        logits: Tensor = self.linear(encoded.layout.dropout_sequences(encoded.pooler_output, dropout_p))
         return logits
+
+
+class FirstTokenClassifier(nn.Module):
+    """A layer of its own in the pooler's place: dropout, dense, activation, dropout, linear on the first token.
+
+    (B, D) -> (B, num_labels): RoBERTa (tanh) and ELECTRA (gelu), whose pretraining trains no pooler.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_labels: int, *, dropout_p: float, activation: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = activation
+        self.linear = nn.Linear(hidden_size, num_labels)
+        self.dropout_p = dropout_p
+
+    def forward(self, encoded: EncoderOutput) -> Tensor:
+        """Classify each sequence: (B, num_labels)."""
+        layout, dropout_p = encoded.layout, self.dropout_p if self.training else 0.0
+        first = layout.dropout_sequences(layout.first_tokens(encoded.last_hidden_state), dropout_p)
+        logits: Tensor = self.linear(layout.dropout_sequences(self.activation(self.dense(first)), dropout_p))
+        return logits
+
+
+class ReplacedTokenHead(nn.Module):
+    """Does a token look replaced? One logit each: (T, D) -> (T,).
+
+    Clark et al. 2020 (arXiv:2003.10555), section 2; the layer before the projection is ELECTRA's code.
+    """
+
+    def __init__(self, *, hidden_size: int, hidden_act: str) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = ACTIVATIONS[hidden_act]
+        self.prediction = nn.Linear(hidden_size, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.prediction(self.activation(self.dense(hidden)))
+        return logits.squeeze(-1)
 
 
 class MaskedLMHead(nn.Module):
@@ -58,6 +123,15 @@ class MaskedLMHead(nn.Module):
 
     def forward(self, hidden: Tensor, word_embeddings: Tensor, positions: Tensor | None = None) -> Tensor:
         """Guess at these rows of the hidden states, int64 (M,); at all rows if None."""
+        return F.linear(self.transform(hidden, positions), word_embeddings, self.bias)
+
+    def transform(self, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Make of these rows of the hidden states what the word embeddings are compared with: (M, E)."""
         if positions is not None:
-            hidden = hidden.flatten(0, -2)[positions]
-        return F.linear(self.norm(self.activation(self.dense(hidden))), word_embeddings, self.bias)
+            hidden = hidden.flatten(0, -2).index_select(0, positions)
+        transformed: Tensor = self.norm(self.activation(self.dense(hidden)))
+        return transformed
+
+    def loss_sum(self, hidden: Tensor, word_embeddings: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
+        """Sum the cross-entropy of the guesses at these rows over labels, int64 (M,): a scalar."""
+        return linear_cross_entropy(self.transform(hidden, positions), word_embeddings, self.bias, labels)

@@ -2,7 +2,8 @@
 
 Everything else in a model works on the last axis and never meets padding. A layout is made anew for each forward pass.
 
-Axes: T packed tokens (or (B, S) where padded), B sequences, S padded length, N heads, H head dim, K keys.
+Axes: T packed tokens (or (B, S) where padded), B sequences, S padded length, N heads, H head dim, K keys, Q queries of
+the sequence that has most.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,22 @@ from unmask.models.noise import Noise
 from unmask.models.rows import RowPlan, attention_probabilities
 from unmask.packing import PackedBatch, PaddedBatch, pad
 
-__all__ = ["Layout", "PackedLayout", "PaddedLayout", "layout_of"]
+if TYPE_CHECKING:
+    from unmask.models.cache import KeyValueCache
+
+__all__ = ["CachedLayout", "Layout", "PackedLayout", "PaddedLayout", "layout_of"]
 
 
-def layout_of(batch: PackedBatch | PaddedBatch, *, training: bool) -> Layout:
-    """Make the layout of a batch. Its dropout seeds count in training, and on CPU: elsewhere generators are fast."""
+def layout_of(batch: PackedBatch | PaddedBatch, *, training: bool, cache: KeyValueCache | None = None) -> Layout:
+    """Make the layout of a batch. Its dropout seeds count in training, and on CPU: elsewhere generators are fast.
+
+    Raises:
+        ValueError: if there is a cache, and the batch is padded, does not continue its sequences, or is for training.
+    """
+    if cache is not None:
+        if training:
+            raise ValueError("a cache of keys and values is for generation: switch the model to eval mode")
+        return CachedLayout(cache.extend(batch), cache)
     seeds = batch.dropout_seeds if training and batch.input_ids.is_cpu else None
     return PackedLayout(batch, seeds) if isinstance(batch, PackedBatch) else PaddedLayout(batch, seeds)
 
@@ -33,10 +45,12 @@ class Layout(ABC):
     """The arrangement of one batch's tokens.
 
     Args:
+        batch: the tokens. Where a cache holds their past, their positions go on from it.
         noise: the counted random numbers of this forward pass, or None to draw from torch's generator.
     """
 
-    def __init__(self, noise: Noise | None) -> None:
+    def __init__(self, batch: PackedBatch | PaddedBatch, noise: Noise | None) -> None:
+        self.batch = batch
         self._noise = noise
 
     def dropout(self, hidden: Tensor, p: float) -> Tensor:
@@ -85,6 +99,14 @@ class Layout(ABC):
     def first_tokens(self, hidden: Tensor) -> Tensor:
         """Take the first token of each sequence: (T, D) -> (B, D)."""
 
+    @abstractmethod
+    def last_tokens(self, hidden: Tensor, *, pad_token_id: int | None) -> Tensor:
+        """Take the last token of each sequence that is not the padding token: (T, D) -> (B, D).
+
+        Hugging Face tell padding by its id, so a text that itself ends in that token is read at the one before. A
+        sequence of nothing else gives its first token; without such an id the last token is taken.
+        """
+
 
 class PackedLayout(Layout):
     """Sequences end to end, hidden states (T, D).
@@ -96,7 +118,8 @@ class PackedLayout(Layout):
     def __init__(self, batch: PackedBatch, dropout_seeds: Tensor | None) -> None:
         lengths = batch.cu_seqlens.diff()
         super().__init__(
-            None if dropout_seeds is None else Noise(dropout_seeds.repeat_interleave(lengths), batch.position_ids)
+            batch,
+            None if dropout_seeds is None else Noise(dropout_seeds.repeat_interleave(lengths), batch.position_ids),
         )
         self._cu_seqlens, self._max_seqlen = batch.cu_seqlens, batch.max_seqlen
         self._row_plans: dict[tuple[int, bool], RowPlan] = {}
@@ -127,6 +150,49 @@ class PackedLayout(Layout):
     def first_tokens(self, hidden: Tensor) -> Tensor:
         return hidden.index_select(0, self._cu_seqlens[:-1])
 
+    def last_tokens(self, hidden: Tensor, *, pad_token_id: int | None) -> Tensor:
+        last = self._cu_seqlens[1:].to(torch.int64) - 1
+        if pad_token_id is not None:
+            rows = torch.arange(len(hidden), device=hidden.device)
+            words = torch.where(self.batch.input_ids != pad_token_id, rows, 0)
+            last = torch.maximum(words.cummax(0).values[last], self._cu_seqlens[:-1])
+        return hidden.index_select(0, last)
+
+
+class CachedLayout(PackedLayout):
+    """Tokens that go on where a cache ends: they attend to what it holds of their sequence, and to one another.
+
+    Args:
+        batch: with positions that go on, as `KeyValueCache.extend` gives it.
+        cache: the past, which these tokens join.
+    """
+
+    def __init__(self, batch: PackedBatch, cache: KeyValueCache) -> None:
+        super().__init__(batch, None)
+        self._cache, self._calls = cache, 0
+        new = batch.cu_seqlens.diff()
+        self._is_query = torch.arange(batch.max_seqlen, device=new.device) < new[:, None]  # (B, Q)
+        past = cache.starts.to(new.device)
+        positions = past[:, None] + torch.arange(batch.max_seqlen, device=new.device)
+        keys = torch.arange(int(cache.lengths.max()), device=new.device)
+        self._mask = (keys <= positions[..., None])[:, None]  # true = attend, (B, 1, Q, K)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, dropout_p: float, is_causal: bool
+    ) -> Tensor:
+        if not is_causal:
+            raise ValueError("only a causal model has a use for a cache: here later tokens change what earlier ones see")
+        keys, values = self._cache.append(self._calls, key, value, num_heads=num_heads)
+        self._calls += 1
+        if not self._cache.starts.any():  # nothing came before
+            return super().attend(query, key, value, num_heads=num_heads, dropout_p=dropout_p, is_causal=True)
+        queries = _by_head(pad(query, self._cu_seqlens), num_heads)  # (B, N, Q, H)
+        context = F.scaled_dot_product_attention(queries, keys, values, attn_mask=self._mask)
+        return context.transpose(1, 2).flatten(-2)[self._is_query]
+
+    def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
+        raise ValueError("attention maps are drawn without a cache")
+
 
 class PaddedLayout(Layout):
     """Sequences as rows of a rectangle, hidden states (B, S, D): for exported graphs, and to compare with others."""
@@ -134,9 +200,10 @@ class PaddedLayout(Layout):
     def __init__(self, batch: PaddedBatch, dropout_seeds: Tensor | None) -> None:
         shape = batch.input_ids.shape
         super().__init__(
+            batch,
             None
             if dropout_seeds is None
-            else Noise(dropout_seeds[:, None].expand(shape), batch.position_ids.expand(shape))
+            else Noise(dropout_seeds[:, None].expand(shape), batch.position_ids.expand(shape)),
         )
         self._is_real = batch.attention_mask.bool()
 
@@ -159,6 +226,11 @@ class PaddedLayout(Layout):
 
     def first_tokens(self, hidden: Tensor) -> Tensor:
         return hidden[:, 0]
+
+    def last_tokens(self, hidden: Tensor, *, pad_token_id: int | None) -> Tensor:
+        is_word = self._is_real if pad_token_id is None else self._is_real & (self.batch.input_ids != pad_token_id)
+        columns = torch.arange(is_word.shape[1], device=hidden.device)
+        return hidden[torch.arange(len(hidden), device=hidden.device), (is_word * columns).argmax(1)]
 
 
 def _by_head(states: Tensor, num_heads: int) -> Tensor:

@@ -17,26 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmask.counted import GOLDEN, mix
+
 __all__ = ["AttentionFactors", "Noise"]
 
 # Draws the dropout factors of these tokens for keys at positions 0, 1, ...: float32, (tokens, heads, keys or more).
 AttentionFactors = Callable[[NDArray[np.int64] | slice, int], Tensor]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # odd, so that counter * _GOLDEN visits every 64-bit number
 _HEAD_STRIDE = 1 << 20  # counters a head of attention has for itself: keys up to 4 * 2**20
-
-
-def _mix(numbers: np.ndarray) -> np.ndarray:
-    """Scramble 64-bit numbers in place."""
-    shifted = numbers >> np.uint64(30)
-    numbers ^= shifted
-    numbers *= np.uint64(0xBF58476D1CE4E5B9)
-    np.right_shift(numbers, np.uint64(27), out=shifted)
-    numbers ^= shifted
-    numbers *= np.uint64(0x94D049BB133111EB)
-    np.right_shift(numbers, np.uint64(31), out=shifted)
-    numbers ^= shifted
-    return numbers
 
 
 class Noise:
@@ -48,9 +36,9 @@ class Noise:
     """
 
     def __init__(self, sequence_seeds: Tensor, position_ids: Tensor) -> None:
-        seeds = _mix(sequence_seeds.numpy().astype(np.uint64))
-        seeds += position_ids.numpy().astype(np.uint64) * _GOLDEN
-        self._tokens = _mix(seeds)
+        seeds = mix(sequence_seeds.numpy().astype(np.uint64))
+        seeds += position_ids.numpy().astype(np.uint64) * GOLDEN
+        self._tokens = mix(seeds)
         self._sites = 0
 
     def hidden(self, width: int, p: float) -> Tensor:
@@ -80,11 +68,11 @@ class Noise:
 
     def _next_site(self) -> NDArray[np.uint64]:
         self._sites += 1
-        return _mix(self._tokens + np.asarray([self._sites], np.uint64) * _GOLDEN)
+        return mix(self._tokens + np.asarray([self._sites], np.uint64) * GOLDEN)
 
 
 def _draw(tokens: NDArray[np.uint64], columns: NDArray[np.int64], p: float) -> Tensor:
     """Draw four factors for each token and column, float32, (..., 4 * columns)."""
-    numbers = _mix(tokens[..., None] + columns.astype(np.uint64) * _GOLDEN)
+    numbers = mix(tokens[..., None] + columns.astype(np.uint64) * GOLDEN)
     is_kept = numbers.view(np.uint16) >= np.uint16(round(p * 2**16))
     return torch.from_numpy(is_kept * np.float32(1 / (1 - p)))

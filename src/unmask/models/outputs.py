@@ -10,7 +10,15 @@ if TYPE_CHECKING:
 
     from unmask.models.layouts import Layout
 
-__all__ = ["EncoderOutput", "MaskedLMOutput", "NextSentenceOutput", "PreTrainingOutput", "SequenceClassifierOutput"]
+__all__ = [
+    "CausalLMOutput",
+    "EncoderOutput",
+    "MaskedLMOutput",
+    "NextSentenceOutput",
+    "PreTrainingOutput",
+    "ReplacedTokenOutput",
+    "SequenceClassifierOutput",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +28,8 @@ class EncoderOutput:
     Args:
         last_hidden_state: (T, D).
         pooler_output: the pooled first token of each sequence, (B, D); None for an encoder without a pooler.
-        hidden_states: the embeddings and then each block's output, each (T, D); None unless asked for.
-        attentions: each block's attention probabilities, (B, N, S, S); None unless asked for.
+        hidden_states: what enters the first block and then each step's output, each (T, D); None unless asked for.
+        attentions: each step's attention probabilities, (B, N, S, S); None unless asked for.
         layout: where each token stands.
     """
 
@@ -50,7 +58,7 @@ class MaskedLMOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class NextSentenceOutput:
-    """Logits of each pair, (B, 2): 0 is "is next", 1 is "is not"."""
+    """Logits of each pair, (B, 2): 0 is "is next" or "in order", 1 is "is not"."""
 
     logits: Tensor
     encoder: EncoderOutput
@@ -62,4 +70,20 @@ class PreTrainingOutput:
 
     prediction_logits: Tensor
     seq_relationship_logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplacedTokenOutput:
+    """A logit for each token, (T,): above 0 where it looks replaced."""
+
+    logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLMOutput:
+    """Logits of the token after each, (M, V) for the M positions asked for, or (T, V) for all."""
+
+    logits: Tensor
     encoder: EncoderOutput

@@ -5,7 +5,7 @@ A family adds one entry here. Nothing else in the house asks which family a mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,21 +13,25 @@ from torch import Tensor, nn
 
 from unmask import hub
 from unmask.errors import CheckpointError
-from unmask.models import bert
-from unmask.models.config import BertConfig
+from unmask.models import albert, bert, electra, gpt, roberta
+from unmask.models.config import ModelConfig
 from unmask.models.embeddings import WordEmbedding
+from unmask.models.encoder import Encoder
 from unmask.models.weights import LoadReport, WeightTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from unmask.models.family import Family
 
 __all__ = [
     "FAMILIES",
+    "FAMILY_NAMES",
     "HEADS",
-    "Family",
     "build_model",
     "empty_model",
+    "encoder_of",
     "export_weights",
     "load_model",
     "named_parameters",
@@ -35,40 +39,31 @@ __all__ = [
     "saved_head",
 ]
 
-HEADS = ("encoder", "sequence-classification", "masked-lm", "next-sentence", "pre-training")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """One family of models.
-
-    Args:
-        config: reads its config.json.
-        weights: its table of names.
-        heads: for each head it has, a key of `HEADS`, the class; named as Hugging Face names it.
-    """
-
-    config: type[BertConfig]
-    weights: WeightTable
-    heads: Mapping[str, Callable[[Any], nn.Module]]
-
+HEADS = (
+    "encoder",
+    "sequence-classification",
+    "masked-lm",
+    "next-sentence",
+    "pre-training",
+    "replaced-token",
+    "causal-lm",
+)
 
 FAMILIES: dict[str, Family] = {
-    "bert": Family(
-        config=BertConfig,
-        weights=bert.BERT_WEIGHTS,
-        heads={
-            "encoder": bert.BertModel,
-            "sequence-classification": bert.BertForSequenceClassification,
-            "masked-lm": bert.BertForMaskedLM,
-            "next-sentence": bert.BertForNextSentencePrediction,
-            "pre-training": bert.BertForPreTraining,
-        },
-    ),
+    "bert": bert.BERT,
+    "roberta": roberta.ROBERTA,
+    "albert": albert.ALBERT,
+    "electra": electra.ELECTRA,
+    "gpt2": gpt.GPT2,
+    "openai-gpt": gpt.OPENAI_GPT,
 }
+"""Each family by the model_type of its config.json."""
+
+FAMILY_NAMES = {"bert": "bert", "roberta": "roberta", "albert": "albert", "electra": "electra", "gpt": "gpt2"}
+"""What users call a family of which they want a new model, and its model_type."""
 
 
-def read_model_config(folder: Path) -> BertConfig:
+def read_model_config(folder: Path) -> ModelConfig:
     """Read the config.json of a model folder.
 
     Raises:
@@ -87,15 +82,15 @@ def read_model_config(folder: Path) -> BertConfig:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
 
 
-def saved_head(config: BertConfig) -> str:
+def saved_head(config: ModelConfig) -> str:
     """Tell which head a checkpoint was saved with: a key of `HEADS`."""
-    for head, model_class in FAMILIES[config.model_type].heads.items():
-        if model_class.__name__ in config.architectures:
-            return head
+    for name, head in FAMILIES[config.model_type].heads.items():
+        if head.architecture in config.architectures:
+            return name
     return "encoder"
 
 
-def empty_model(config: BertConfig, head: str) -> nn.Module:
+def empty_model(config: ModelConfig, head: str) -> nn.Module:
     """Make a model without memory for its weights, on torch's meta device.
 
     Raises:
@@ -105,11 +100,15 @@ def empty_model(config: BertConfig, head: str) -> nn.Module:
     if head not in heads:
         raise CheckpointError(f"{config.model_type} has no {head!r} head; it has {', '.join(heads)}")
     with torch.device("meta"):
-        return heads[head](config)
+        return heads[head].build(config)
 
 
-def build_model(config: BertConfig, head: str, *, seed: int = 0) -> nn.Module:
-    """Make a model with new weights: normal with the config's initializer_range, as BERT's code draws them."""
+def build_model(config: ModelConfig, head: str, *, seed: int = 0) -> nn.Module:
+    """Make a model with new weights: normal with the config's initializer_range, as BERT's code draws them.
+
+    Raises:
+        CheckpointError: if the family has no such head.
+    """
     model = empty_model(config, head)
     _fill_new_weights(model, config, {name for name, _ in model.named_parameters()}, seed)
     return model
@@ -139,21 +138,21 @@ def load_model(
         CheckpointError: if the checkpoint cannot be read or does not fit.
     """
     config = read_model_config(folder)
-    family = FAMILIES[config.model_type]
+    table = FAMILIES[config.model_type].weights(config)
     if id2label is not None:
         # What kind of problem the old classifier solved says nothing of the new one.
         extra = {key: value for key, value in config.extra.items() if key != "problem_type"}
         config = replace(config, id2label=id2label, extra=extra)
     head = head or saved_head(config)
-    if head in ("masked-lm", "pre-training") and config.extra.get("tie_word_embeddings") is False:
+    if head in ("masked-lm", "pre-training", "causal-lm") and config.extra.get("tie_word_embeddings") is False:
         raise CheckpointError(
-            f"{folder}: its masked LM head is not tied to the word embeddings (tie_word_embeddings is false in "
+            f"{folder}: its {head} head is not tied to the word embeddings (tie_word_embeddings is false in "
             "config.json), which unmask does not compute"
         )
     model = empty_model(config, head)
-    report = _fill(model, family.weights, hub.read_weights(folder), source=str(folder))
+    report = _fill(model, table, hub.read_weights(folder), source=str(folder))
     new = {*report.missing, *(name for name, _, _ in report.misshaped)}
-    own_names = {foreign: own for own, foreign in _names(model, family.weights)}
+    own_names = {foreign: own for own, foreign in _names(model, table)}
     refused = {name for name in new if not allow_new_head or not _is_of_head(model, own_names[name])}
     if refused:
         raise CheckpointError(_misfit(folder, report, head, refused))
@@ -161,9 +160,16 @@ def load_model(
     return model, report
 
 
+def encoder_of(model: nn.Module) -> Encoder:
+    """Find the encoder of a model with a head, or of one that is an encoder."""
+    encoder = model.encoder if _has_head(model) else model
+    assert isinstance(encoder, Encoder)
+    return encoder
+
+
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield a model's parameters under their Hugging Face names, in order."""
-    names = dict(_names(model, FAMILIES[_config_of(model).model_type].weights))
+    names = dict(_names(model, _table_of(model)))
     for own, parameter in model.named_parameters():
         yield names[own], parameter
 
@@ -176,19 +182,28 @@ def export_weights(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]
     """
     if any(isinstance(module, WordEmbedding) and module.unseen is not None for module in model.modules()):
         raise ValueError("release the word embedding before saving the model")
-    config = replace(_config_of(model), architectures=(type(model).__name__,))
-    weights = {name: parameter.detach().cpu().contiguous() for name, parameter in named_parameters(model)}
-    return config.to_dict(), weights
+    config, from_plain = _config_of(model), _table_of(model).from_plain
+    assert isinstance(model.head, str)
+    architecture = FAMILIES[config.model_type].heads[model.head].architecture
+    plain = {name: parameter.detach().cpu() for name, parameter in named_parameters(model)}
+    weights = plain if from_plain is None else from_plain(plain)
+    config = replace(config, architectures=(architecture,))
+    return config.to_dict(), {name: tensor.contiguous() for name, tensor in weights.items()}
 
 
-def _config_of(model: nn.Module) -> BertConfig:
+def _config_of(model: nn.Module) -> ModelConfig:
     config = model.config
-    assert isinstance(config, BertConfig)
+    assert isinstance(config, ModelConfig)
     return config
 
 
+def _table_of(model: nn.Module) -> WeightTable:
+    config = _config_of(model)
+    return FAMILIES[config.model_type].weights(config)
+
+
 def _has_head(model: nn.Module) -> bool:
-    return hasattr(model, "encoder")
+    return not isinstance(model, Encoder)
 
 
 def _is_of_head(model: nn.Module, own_name: str) -> bool:
@@ -207,7 +222,7 @@ def _fill(model: nn.Module, table: WeightTable, weights: Mapping[str, Tensor], *
     foreign_names = dict(_names(model, table))
     fitting: dict[str, Tensor] = {}
     unused, misshaped, found = [], [], set()
-    for foreign, tensor in weights.items():
+    for foreign, tensor in (weights if table.to_plain is None else table.to_plain(weights)).items():
         if table.is_redundant(foreign):
             continue
         own = table.to_own(foreign, has_head=has_head)
@@ -229,11 +244,13 @@ def _fill(model: nn.Module, table: WeightTable, weights: Mapping[str, Tensor], *
     )
 
 
-def _fill_new_weights(model: nn.Module, config: BertConfig, names: set[str], seed: int) -> None:
+def _fill_new_weights(model: nn.Module, config: ModelConfig, names: set[str], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
+    initial_std = FAMILIES[config.model_type].initial_std
     for path, module in model.named_modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
-            if (f"{path}.{name}" if path else name) not in names:
+            own = f"{path}.{name}" if path else name
+            if own not in names:
                 continue
             values = torch.empty(parameter.shape)
             if name == "bias":
@@ -241,7 +258,8 @@ def _fill_new_weights(model: nn.Module, config: BertConfig, names: set[str], see
             elif isinstance(module, nn.LayerNorm):
                 values.fill_(1.0)
             else:
-                values.normal_(std=config.initializer_range, generator=generator)
+                std = config.initializer_range if initial_std is None else initial_std(config, own)
+                values.normal_(std=std, generator=generator)
                 if isinstance(module, WordEmbedding) and config.pad_token_id is not None:
                     values[config.pad_token_id] = 0.0
             setattr(module, name, nn.Parameter(values))

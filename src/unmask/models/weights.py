@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rich.table import Table
+    from torch import Tensor
 
 __all__ = ["LoadReport", "WeightTable"]
 
@@ -26,12 +27,17 @@ class WeightTable:
         modules: our name of each of the encoder's modules, and theirs; {} stands for the number of a layer.
         heads: the same for the modules of heads.
         redundant: their names for tensors that repeat others or can be computed; they are not read.
+        to_plain: for a family whose checkpoints store a tensor otherwise than one of ours (GPT-2 fuses query, key and
+            value, and transposes), makes of a checkpoint's tensors plain ones: those whose names the table holds.
+        from_plain: the way back, of the tensors under the table's names to those of a checkpoint.
     """
 
     base_prefix: str
     modules: Mapping[str, str]
     heads: Mapping[str, str]
     redundant: tuple[str, ...] = ()
+    to_plain: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+    from_plain: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
     def to_foreign(self, name: str, *, has_head: bool) -> str:
         """Translate our name of a parameter into Hugging Face's.
@@ -124,9 +130,11 @@ class LoadReport:
 
 def _translate(name: str, table: Mapping[str, str]) -> str:
     module, _, parameter = name.rpartition(".")
+    if module in table:
+        return f"{table[module]}.{parameter}"
     number = re.search(r"(?<=\.)\d+(?=\.)", module)
     if number is None:
-        return f"{table[module]}.{parameter}"
+        raise KeyError(module)
     pattern = f"{module[: number.start()]}{{}}{module[number.end() :]}"
     return f"{table[pattern].format(number[0])}.{parameter}"
 

@@ -90,8 +90,8 @@ class TaskBatch:
     targets: Tensor
 
     @property
-    def num_targets(self) -> int:
-        return len(self.targets)
+    def num_targets(self) -> tuple[int]:
+        return (len(self.targets),)
 
     @property
     def num_tokens(self) -> int:
@@ -196,6 +196,8 @@ class FineTuning:
         seed: of dropout.
     """
 
+    loss_terms = ("loss",)
+
     def __init__(self, task: Task[Any], train: Samples, dev: Samples, *, seed: int) -> None:
         self._task, self._train, self._dev = task, train, dev
         self._seed = seed
@@ -210,10 +212,13 @@ class FineTuning:
         )
 
     def compute_loss(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        return self._task.compute_loss(model(batch.inputs).logits, batch.targets)
+        return self._task.compute_loss(model(batch.inputs).logits, batch.targets)[None]
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         return evaluate_samples(model, self._task, self._dev)[1]
+
+    def examples(self, model: nn.Module) -> list[dict[str, Any]]:
+        return []
 
 
 def make_batch(

@@ -212,24 +212,25 @@ class _Run:
             samples, rank=world.rank, world_size=world.size, micro_batch_size=settings.micro_batch_size
         )
         batches = [self.objective.collate(share.tolist(), epoch=epoch) for share in shares]
-        num_targets, num_tokens = world.sum(
-            sum(batch.num_targets for batch in batches), sum(batch.num_tokens for batch in batches)
-        )
-        weight = 1 / max(num_targets, 1)
+        terms = self.objective.loss_terms
+        shared = [sum(batch.num_targets[term] for batch in batches) for term in range(len(terms))]
+        *num_targets, num_tokens = world.sum(*shared, sum(batch.num_tokens for batch in batches))
+        weights = torch.tensor([1 / max(count, 1) for count in num_targets], device=world.device)  # (terms,)
         if not batches:  # a process without a share joins the exchange of gradients with a loss that weighs nothing
-            batches, weight = [self.objective.collate(samples[:1].tolist(), epoch=epoch)], 0.0
+            batches, weights = [self.objective.collate(samples[:1].tolist(), epoch=epoch)], torch.zeros_like(weights)
 
-        # 2. Gradients of the mean loss over all targets of the global batch.
+        # 2. Gradients of the loss, each of its terms a mean over all its targets of the global batch.
         _seed_torch(torch_seed(seed=settings.seed, step=state.step, rank=world.rank), world.device)
         self.optimizer.zero_grad()
-        loss = torch.zeros((), device=world.device)
+        losses = torch.zeros(len(terms), device=world.device)
         for index, batch in enumerate(batches):
             with self._exchange(is_last=index == len(batches) - 1):
                 with self.autocast:
-                    weighted = weight * self.loss_module(batch.to(world.device))
-                (weighted * world.size).backward()  # gradients are averaged over processes, and their sum is wanted
-            loss += weighted.detach()
-        loss = world.sum_tensor(loss)
+                    weighted = weights * self.loss_module(batch.to(world.device))
+                (weighted.sum() * world.size).backward()  # gradients are averaged over processes; we want their sum
+            losses += weighted.detach()
+        losses = world.sum_tensor(losses)
+        loss = losses.sum()
         grad_norm = self.optimizer.grad_norm()
 
         # 3. The update, which does not happen where either is not finite.
@@ -243,10 +244,10 @@ class _Run:
             "step": state.step,
             "epoch": epoch,
             "learning_rate": learning_rate,
-            "num_targets": num_targets,
+            "num_targets": sum(num_targets),
             "num_tokens": num_tokens,
         }
-        self.unfetched.append((row, torch.stack((loss, grad_norm))))
+        self.unfetched.append((row, torch.cat((torch.stack((loss, grad_norm)), losses))))
 
     def _exchange(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Processes exchange gradients once a step, with the last micro-batch."""
@@ -259,11 +260,14 @@ class _Run:
         """Bring losses and gradient norms from the device, the only moment it is waited for, and log their steps."""
         if not self.unfetched:
             return
-        numbers = torch.stack([pair for _, pair in self.unfetched]).tolist()
+        numbers = torch.stack([values for _, values in self.unfetched]).tolist()
+        terms = self.objective.loss_terms
         now = time.perf_counter()
         seconds = (now - self.fetch_time) / len(self.unfetched)
-        for (row, _), (loss, grad_norm) in zip(self.unfetched, numbers, strict=True):
+        for (row, _), (loss, grad_norm, *losses) in zip(self.unfetched, numbers, strict=True):
             row |= {"loss": loss, "grad_norm": grad_norm, "seconds": seconds}
+            if len(terms) > 1:
+                row |= {f"loss_{term}": value for term, value in zip(terms, losses, strict=True)}
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 self.metrics.flush()
                 raise DivergedError(
@@ -282,7 +286,7 @@ class _Run:
         """Score the weights, and note whether they are the best so far."""
         self.fetch()
         state, name = self.state, self.settings.metric_for_best
-        scores = self.world.from_main(self._scores() if self.world.is_main else None)
+        scores, examples = self.world.from_main(self._scores() if self.world.is_main else None)
         if name not in scores:
             raise SettingsError(
                 f"metric_for_best is {name!r}: it must be one the evaluation gives: {', '.join(scores)}"
@@ -305,18 +309,19 @@ class _Run:
             "train_seconds": state.train_seconds,
             "eval_seconds": now - self.fetch_time,
             "tokens_per_second": state.num_tokens / state.train_seconds,
+            **({"examples": examples} if examples else {}),
         }
         state.reset_sums()
         self.metrics.append(row)
         self.progress.epoch(row, is_best=state.best_step == state.step)
         self.fetch_time = now  # an evaluation is no part of the next step's time
 
-    def _scores(self) -> dict[str, float]:
+    def _scores(self) -> tuple[dict[str, float], list[dict[str, Any]]]:
         self.model.eval()
         with torch.inference_mode():  # in float32, as a trained model is evaluated and used
-            scores = self.objective.evaluate(self.model)
+            scores, examples = self.objective.evaluate(self.model), self.objective.examples(self.model)
         self.model.train()
-        return scores
+        return scores, examples
 
     def save(self) -> None:
         """Save a checkpoint of this step if there is none yet; when this returns it is there, for every process."""

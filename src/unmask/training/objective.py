@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +17,13 @@ class Batch(Protocol):
     """The samples of one forward pass.
 
     Args:
-        num_targets: what the loss is averaged over: labels, masked tokens, ...; the loop sums it over micro-batches
-            and processes before it divides.
+        num_targets: for each term of the loss, what it is averaged over: labels, masked tokens, ...; the loop sums
+            it over micro-batches and processes before it divides.
         num_tokens: real tokens, for tokens per second.
     """
 
     @property
-    def num_targets(self) -> int: ...
+    def num_targets(self) -> tuple[int, ...]: ...
 
     @property
     def num_tokens(self) -> int: ...
@@ -39,7 +39,11 @@ class Objective(Protocol[BatchT]):
 
     Args:
         num_samples: samples an epoch.
+        loss_terms: a name for each term of the loss; most objectives have one.
     """
+
+    @property
+    def loss_terms(self) -> tuple[str, ...]: ...
 
     @property
     def num_samples(self) -> int: ...
@@ -52,7 +56,13 @@ class Objective(Protocol[BatchT]):
         """
 
     def compute_loss(self, model: nn.Module, batch: BatchT) -> Tensor:
-        """The SUM of the loss over the batch's targets, a scalar; every trainable parameter must take part."""
+        """Each term of the loss, SUMMED over its targets in the batch, (terms,); all trainable parameters take part.
+
+        The loss is the sum over terms of term / number of its targets; a term's weight is already in it.
+        """
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Scores on the dev set by name, "loss" among them; called in eval mode, under inference mode."""
+
+    def examples(self, model: nn.Module) -> list[dict[str, Any]]:
+        """What a person may look at as training goes on, as JSON has it; called after `evaluate`. Empty for nothing."""

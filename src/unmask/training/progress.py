@@ -75,7 +75,9 @@ class TrainingProgress:
 
     def epoch(self, row: Row, *, is_best: bool) -> None:
         """Add the row of one evaluation."""
-        cells = {name.replace("_", " "): value for name, value in row.items() if name not in ("kind", "step")}
+        cells = {
+            name.replace("_", " "): value for name, value in row.items() if name not in ("kind", "step", "examples")
+        }
         widths = [max(len(name), _NUMBER_WIDTH) for name in cells]
         if not self._has_header:
             self._print("  ".join(name.rjust(width) for name, width in zip(cells, widths, strict=True)))

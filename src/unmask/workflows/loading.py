@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from unmask import hub
 from unmask.errors import CheckpointError
-from unmask.models.config import BertConfig
-from unmask.models.registry import export_weights, load_model
+from unmask.models.config import ModelConfig
+from unmask.models.registry import encoder_of, export_weights, load_model
 from unmask.tokenization import Tokenizer
 from unmask.workflows.run_folder import is_run
 
@@ -35,15 +35,15 @@ class Pretrained:
 
     model: nn.Module
     tokenizer: Tokenizer
-    config: BertConfig
+    config: ModelConfig
     folder: Path
     report: LoadReport
 
     @property
     def max_seq_length(self) -> int:
         """Tokens the longest input can have: what the positions and the tokenizer both allow."""
-        limit = self.tokenizer.model_max_length
-        return min(self.config.max_position_embeddings, limit or self.config.max_position_embeddings)
+        reach = encoder_of(self.model).embeddings.max_seq_length
+        return min(reach, self.tokenizer.model_max_length or reach)
 
 
 def load(
@@ -58,8 +58,7 @@ def load(
 
     Args:
         model: a folder (a run's too), a hub id, or "minilm".
-        head: "encoder", "sequence-classification", "masked-lm", "next-sentence" or "pre-training"; None takes the one
-            the checkpoint was saved with.
+        head: a key of `unmask.models.registry.HEADS`; None takes the one the checkpoint was saved with.
         id2label: names of the labels of a new classifier.
         allow_new_head: whether a head the checkpoint lacks is made new, to be trained.
         seed: of a new head's weights.
@@ -75,7 +74,7 @@ def load(
     loaded, report = load_model(folder, head, id2label=id2label, allow_new_head=allow_new_head, seed=seed)
     tokenizer = Tokenizer.from_folder(folder)
     config = loaded.config
-    assert isinstance(config, BertConfig)
+    assert isinstance(config, ModelConfig)
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} words and the model {config.vocab_size} embeddings; "

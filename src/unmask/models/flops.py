@@ -1,0 +1,113 @@
+"""How much arithmetic a forward pass asks for, from a config alone.
+
+Counted are matrix products, two operations a multiply-add: nothing else weighs. Norms, activations, softmax, dropout and
+the reading of embedding rows are left out, as in the count of Kaplan et al. 2020 (arXiv:2001.08361), section 2.1, which
+unlike this one leaves out attention's scores too. A training step is three forward passes: the backward pass computes
+two products, by the weights and by the inputs, for each one of the forward pass.
+
+Counted is what the model needs, not what some kernel computes: no padding, and under a causal mask the keys a token sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+
+from unmask.models.block import TransformerBlock
+from unmask.models.registry import empty_model, encoder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from unmask.models.config import ModelConfig
+
+__all__ = ["ForwardFlops", "forward_flops"]
+
+_PER_TOKEN = ("replaced_token",)
+_PER_SEQUENCE = ("classifier", "next_sentence")
+_PREDICTION_RATES = {"masked-lm": 0.15, "pre-training": 0.15, "causal-lm": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardFlops:
+    """The operations of one forward pass, by what they grow with.
+
+    Args:
+        per_token: of the blocks' matrices, the projection of embeddings and a head on every token.
+        per_score: of a query and a key that meet, and of the value that goes with it, in all layers.
+        per_sequence: of the pooler and of a head on whole sequences.
+        per_prediction: of a position whose word is guessed: over the vocabulary.
+        prediction_rate: fraction of positions whose word is guessed in this head's objective, in [0, 1].
+        is_causal: whether a token sees only itself and what comes before it.
+    """
+
+    per_token: int
+    per_score: int
+    per_sequence: int
+    per_prediction: int
+    prediction_rate: float
+    is_causal: bool
+
+    def total(self, seq_lengths: Sequence[int] | NDArray[np.int64], *, num_predictions: float | None = None) -> float:
+        """Count the operations of a batch.
+
+        Args:
+            seq_lengths: tokens of each sequence.
+            num_predictions: positions whose word is guessed; None takes prediction_rate of all.
+        """
+        lengths = np.asarray(seq_lengths, dtype=np.float64)
+        tokens, squares = float(lengths.sum()), float((lengths**2).sum())
+        scores = (squares + tokens) / 2 if self.is_causal else squares
+        predictions = self.prediction_rate * tokens if num_predictions is None else num_predictions
+        return (
+            self.per_token * tokens
+            + self.per_score * scores
+            + self.per_sequence * len(lengths)
+            + self.per_prediction * predictions
+        )
+
+    def per_token_at(self, seq_length: int) -> float:
+        """Count the operations a token costs, on average, in sequences of this many tokens."""
+        return self.total([seq_length]) / seq_length
+
+
+def forward_flops(config: ModelConfig, head: str = "encoder", *, prediction_rate: float | None = None) -> ForwardFlops:
+    """Count the operations of a model with this head.
+
+    Args:
+        config: the sizes.
+        head: a key of `unmask.models.registry.HEADS`.
+        prediction_rate: fraction of positions that the vocabulary projection runs on; None means 0.15 where words are
+            masked, as in BERT, and 1 in a causal model.
+
+    Raises:
+        CheckpointError: if the family has no such head.
+    """
+    model = empty_model(config, head)
+    encoder = encoder_of(model)
+    first = encoder.blocks[0]
+    assert isinstance(first, TransformerBlock)
+    per_token = sum(_products(encoder.blocks[step]) for step in encoder.order) + _products(encoder.projection)
+    per_prediction = 0
+    if head in _PREDICTION_RATES:
+        per_prediction = _products(getattr(model, "masked_lm", None)) + 2 * encoder.embeddings.word.weight.numel()
+    return ForwardFlops(
+        per_token=per_token + sum(_products(getattr(model, name, None)) for name in _PER_TOKEN),
+        per_score=4 * config.hidden_size * len(encoder.order),
+        per_sequence=_products(encoder.pooler) + sum(_products(getattr(model, name, None)) for name in _PER_SEQUENCE),
+        per_prediction=per_prediction,
+        prediction_rate=_PREDICTION_RATES.get(head, 0.0) if prediction_rate is None else prediction_rate,
+        is_causal=first.attention.is_causal,
+    )
+
+
+def _products(module: nn.Module | None) -> int:
+    """Count the operations of every linear layer of a module on one row."""
+    if module is None:
+        return 0
+    return sum(2 * part.weight.numel() for part in module.modules() if isinstance(part, nn.Linear))
