@@ -64,9 +64,7 @@ def assert_gradients_agree(ours: nn.Module, theirs: nn.Module) -> None:
     expected = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     assert gradients.keys() == expected.keys()
     for name, gradient in gradients.items():
-        torch.testing.assert_close(
-            gradient, expected[name], **TOLERANCE, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        torch.testing.assert_close(gradient, expected[name], **TOLERANCE, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -197,9 +195,7 @@ def test_what_is_loaded_and_saved_is_theirs_to_the_bit(tmp_path: Path, family: s
     assert theirs.keys() == ours.keys()
     for name, tensor in theirs.items():
         assert torch.equal(tensor, ours[name]), name
-    loaded, info = getattr(transformers, f"{family}{head}").from_pretrained(
-        tmp_path / "ours", output_loading_info=True
-    )
+    loaded, info = getattr(transformers, f"{family}{head}").from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(info.values()), info
     saved = json.loads((tmp_path / "theirs" / "config.json").read_text())
     assert saved.pop("n_inner", None) is None  # their word for four times as wide, which ours spells out
@@ -212,9 +208,7 @@ def test_what_is_loaded_and_saved_is_theirs_to_the_bit(tmp_path: Path, family: s
         expected, output = loaded.eval()(**inputs(batch)), model(batch)
     name = "last_hidden_state" if head == "Model" else "logits"
     mine, other = getattr(output, name), expected[name]
-    torch.testing.assert_close(
-        *((mine[is_real], other[is_real]) if other.dim() == 3 else (mine, other)), **TOLERANCE
-    )
+    torch.testing.assert_close(*((mine[is_real], other[is_real]) if other.dim() == 3 else (mine, other)), **TOLERANCE)
     again, report = load_model(tmp_path / "ours")
     assert report.is_exact
     for name, parameter in model.state_dict().items():
@@ -225,9 +219,7 @@ def test_older_checkpoints_hold_masks_and_a_copy_of_the_embeddings(tmp_path: Pat
     """The published gpt2 has no prefix and a mask a layer; other checkpoints have the tied matrix too."""
     reference = hf_gpt("GPT2", "LMHeadModel")
     reference.save_pretrained(tmp_path / "new")
-    weights = {
-        name.removeprefix("transformer."): tensor for name, tensor in hub.read_weights(tmp_path / "new").items()
-    }
+    weights = {name.removeprefix("transformer."): tensor for name, tensor in hub.read_weights(tmp_path / "new").items()}
     weights |= {f"h.{layer}.attn.bias": torch.ones(1, 1, 71, 71).tril() for layer in range(3)}
     weights["h.0.attn.masked_bias"] = torch.tensor(-1e4)
     weights["lm_head.weight"] = weights["wte.weight"].clone()

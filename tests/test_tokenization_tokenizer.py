@@ -435,7 +435,7 @@ def test_we_load_what_transformers_saves(tmp_path: Path, oracle: Any) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "no tokenizer here: it needs a tokenizer.json or a vocab.txt"),
+        ({}, "no tokenizer here: it needs a tokenizer.json, a vocab.txt, a vocab.json with"),
         ({"tokenizer.json": b'{"version": "1.0", "trunc'}, r"tokenizer.json: not a tokenizer that can be read \("),
         ({"tokenizer.json": b"\x80\x04\x95"}, r"tokenizer.json: not a tokenizer that can be read \("),
         ({"vocab.txt": b""}, "vocab.txt: the vocabulary is empty"),

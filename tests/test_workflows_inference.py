@@ -1,4 +1,4 @@
-"""Evaluating, predicting, filling masks and counting parameters. Run: pytest tests/test_workflows_inference.py."""
+"""Evaluating, predicting and filling masks. Run: pytest tests/test_workflows_inference.py."""
 
 from __future__ import annotations
 
@@ -268,72 +268,12 @@ class TestFill:
         assert unmask("fill", "[MASK]", "--model", masked_lm, "--top-k", 0) == 2
 
 
-BERT_BASE = {
-    "model_type": "bert",
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-}
-
-
-class TestParams:
-    @pytest.fixture
-    def bert_base(self, tmp_path) -> Path:
-        (tmp_path / "config.json").write_text(json.dumps(BERT_BASE))
-        return tmp_path
-
-    def test_bert_base_from_its_config_alone(self, bert_base, said):
-        head = ("--head", "sequence-classification", "--num-labels", 2)
-        assert unmask("params", bert_base, *head, "--json") == 0
-        listed = said()
-        assert (len(listed["tensors"]), listed["total"]) == (201, 109_482_240 + 2 * 768 + 2)
-        assert listed["tensors"][0] == {
-            "name": "bert.embeddings.word_embeddings.weight",
-            "shape": [30522, 768],
-            "num_parameters": 30522 * 768,
-        }
-        assert listed["tensors"][-1]["name"] == "classifier.bias"
-        encoder = params(bert_base, head="encoder")
-        assert (len(encoder), sum(tensor.num_parameters for tensor in encoder)) == (199, 109_482_240)
-
-    def test_names_are_those_of_transformers(self, place):
-        import transformers
-
-        for head, name in (
-            ("encoder", "BertModel"),
-            ("sequence-classification", "BertForSequenceClassification"),
-            ("masked-lm", "BertForMaskedLM"),
-            ("next-sentence", "BertForNextSentencePrediction"),
-            ("pre-training", "BertForPreTraining"),
-        ):
-            theirs = getattr(transformers, name)(transformers.BertConfig(**SIZES))
-            ours = {tensor.name: tensor.shape for tensor in params(place / "bert", head=head)}
-            assert ours == {name: tuple(tensor.shape) for name, tensor in theirs.named_parameters()}
-
-    @pytest.mark.usefixtures("wide")
-    def test_the_table(self, bert_base, capsys):
-        assert unmask("params", bert_base) == 0
-        out = capsys.readouterr().out
-        assert "199 tensors" in out
-        assert "109,482,240" in out
-        assert "encoder.layer.11.output.LayerNorm.bias" in out
-
-    def test_what_cannot_be_counted(self, bert_base, capsys):
-        assert unmask("params", bert_base, "--num-labels", 0) == 2
-        assert "num_labels is 0: it must be 1 or more" in capsys.readouterr().err
-        assert unmask("params", bert_base, "--head", "tail") == 3
-        assert "bert has no 'tail' head; it has encoder, sequence-classification" in capsys.readouterr().err
-
-
 def test_minilm_by_its_name(minilm, tmp_path):
     pretrained = load("minilm")
     assert pretrained.folder == minilm
     assert (pretrained.config.hidden_size, pretrained.max_seq_length) == (384, 512)
-    assert sum(tensor.num_parameters for tensor in params("minilm")) == 22_713_216
+    [size] = params("minilm")
+    assert size.total == 22_713_216
     save_pretrained(pretrained.model, pretrained.tokenizer, tmp_path / "copy")
     with pytest.raises(DataError, match="the folder exists already"):
         save_pretrained(pretrained.model, pretrained.tokenizer, tmp_path / "copy")

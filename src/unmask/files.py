@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "append_bytes",
     "append_json_lines",
     "new_folder",
     "remove_leftovers",
@@ -98,6 +99,24 @@ def append_json_lines(path: Path, records: Iterable[Any]) -> None:
             _write_all(file.fileno(), lines.encode())
         except OSError:
             file.truncate(old_size)
+            raise
+
+
+def append_bytes(path: Path, content: bytes, *, offset: int) -> None:
+    """Put bytes behind the first `offset` bytes of a file, made if missing, and flush them to the disk.
+
+    Whatever stood there is cut off: a writer that records its offsets elsewhere, after each call, can be killed at any
+    moment and go on from the last record.
+
+    Raises:
+        DataError: as `write_bytes`; the first `offset` bytes survive.
+    """
+    with _clear_errors(path), path.open("ab", buffering=0) as file:
+        file.truncate(offset)
+        try:
+            _write_all(file.fileno(), content)
+        except OSError:
+            file.truncate(offset)
             raise
 
 

@@ -86,7 +86,9 @@ class OpenAIGPTConfig(_CommonConfig):
                 f"a GPT-1 has an intermediate_size of 4 times n_embd {self.hidden_size}, not {self.intermediate_size}"
             )
         if self.hidden_act not in _AFN.values():
-            raise CheckpointError(f"a GPT-1 has no activation {self.hidden_act!r}: hidden_act is gelu_new, relu or silu")
+            raise CheckpointError(
+                f"a GPT-1 has no activation {self.hidden_act!r}: hidden_act is gelu_new, relu or silu"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -233,6 +235,4 @@ def _initial_std(config: GPTConfig, name: str) -> float:
 
 
 OPENAI_GPT = Family(config=OpenAIGPTConfig, weights=lambda config: _OPENAI_GPT_WEIGHTS, heads=_heads("OpenAIGPT"))
-GPT2 = Family(
-    config=GPTConfig, weights=lambda config: _GPT2_WEIGHTS, heads=_heads("GPT2"), initial_std=_initial_std
-)
+GPT2 = Family(config=GPTConfig, weights=lambda config: _GPT2_WEIGHTS, heads=_heads("GPT2"), initial_std=_initial_std)

@@ -181,7 +181,9 @@ class CachedLayout(PackedLayout):
         self, query: Tensor, key: Tensor, value: Tensor, *, num_heads: int, dropout_p: float, is_causal: bool
     ) -> Tensor:
         if not is_causal:
-            raise ValueError("only a causal model has a use for a cache: here later tokens change what earlier ones see")
+            raise ValueError(
+                "only a causal model has a use for a cache: here later tokens change what earlier ones see"
+            )
         keys, values = self._cache.append(self._calls, key, value, num_heads=num_heads)
         self._calls += 1
         if not self._cache.starts.any():  # nothing came before

@@ -64,7 +64,7 @@ def list_sources(sources: Sequence[str | Path], *, data_dir: Path | None = None)
     """Find every file of a corpus, in the order it is read; ids of data sets on the hub stay as they are.
 
     Args:
-        sources: files, folders, or ids. A relative path is looked for in the working directory, then in the data folder.
+        sources: files, folders, or ids. A relative path is looked for in the working directory, then in `data_dir`.
         data_dir: the data folder; if None, the environment variable UNMASK_DATA_DIR names it.
 
     Raises:

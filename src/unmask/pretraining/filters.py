@@ -1,7 +1,7 @@
 """Named filters for raw text: what stands between a file as it was published and the plain form that readers expect.
 
-That form has one paragraph a line and a blank line between documents. A *line filter* brings the lines of one file (or of
-one record) into it; a *document filter* then chooses among documents. Both are streams in and streams out, so that a
+That form has one paragraph a line and a blank line between documents. A *line filter* brings the lines of one file (or
+of one record) into it; a *document filter* then chooses among documents. Both are streams in and streams out, so that a
 filter holds a few lines, never a file. Line filters that know a publisher's layout leave other files as they are: one
 command can read a folder of both.
 """

@@ -31,8 +31,6 @@ from unmask.pretraining.pieces import Documents, Pieces, StoredText, all_documen
 from unmask.tokenization.template import SequenceTemplate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from unmask.tokenization import Tokenizer
@@ -257,7 +255,7 @@ class FullSentences:
         template: wraps a sequence as one text.
         room: tokens a sequence has room for, separators between documents included.
         separator_id: the extra token; None for none.
-    """  # noqa: D205, D212 - the paper's own words are long
+    """
 
     def __init__(self, pieces: Pieces, template: SequenceTemplate, *, room: int, separator_id: int | None) -> None:
         self._template = template
@@ -278,7 +276,7 @@ class FullSentences:
     def __len__(self) -> int:
         return len(self._spans)
 
-    def build(self, index: int, *, epoch: int) -> TrainingSequence:  # noqa: ARG002 - every epoch has the same
+    def build(self, index: int, *, epoch: int) -> TrainingSequence:
         return _wrap(self._template, *self._run.read(*self._spans[index].tolist()))
 
 
@@ -302,7 +300,7 @@ class DocSentences:
     def __len__(self) -> int:
         return len(self._chunks)
 
-    def build(self, index: int, *, epoch: int) -> TrainingSequence:  # noqa: ARG002 - every epoch has the same
+    def build(self, index: int, *, epoch: int) -> TrainingSequence:
         return TrainingSequence.of(self._template.single(self._pieces.read(*self._chunks[index].tolist())))
 
 
@@ -346,7 +344,7 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def build(self, index: int, *, epoch: int) -> TrainingSequence:  # noqa: ARG002 - every epoch has the same
+    def build(self, index: int, *, epoch: int) -> TrainingSequence:
         start = index * self._room
         return _wrap(self._template, *self._run.read(start, min(start + self._room, self._run.num_tokens)))
 
@@ -368,7 +366,8 @@ class _TokenRun:
         lengths: NDArray[np.int64],
         separator_id: int | None,
     ) -> None:
-        self._tokens, self._starts, self._separator_id = tokens, starts, separator_id
+        self._tokens, self._starts = tokens, starts
+        self._separator_id = separator_id or 0  # without one no document leaves room for it
         self._ends = np.cumsum(lengths + (separator_id is not None))  # in the run, separators included
         self._begins = np.concatenate([[0], self._ends[:-1]])
         self._text_ends = self._begins + lengths

@@ -1,4 +1,4 @@
-"""Pretraining as the training loop sees it: a format's sequences, an objective at their tokens, perhaps one at pairs."""
+"""Pretraining as the training loop sees it: a format's sequences, an objective at tokens, perhaps one at pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 
 from unmask.counted import keys, uniform
 from unmask.errors import SettingsError
-from unmask.pretraining.masking import Masking
 from unmask.pretraining.objectives import MaskedLanguageModelling
 from unmask.pretraining.sequences import PretrainingBatch, SequenceRun
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from unmask.pretraining.formats import SequenceSource
+    from unmask.pretraining.masking import Masking
     from unmask.pretraining.objectives import PairObjective, TokenObjective
 
 __all__ = ["Pretraining"]

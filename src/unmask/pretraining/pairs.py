@@ -11,11 +11,12 @@ each epoch from (seed, epoch, index).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unmask.counted import keys, uniform
+from unmask.counted import GOLDEN, keys, mix, uniform
 from unmask.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ __all__ = ["PairMaker", "PairObjectiveName"]
 PairObjectiveName = Literal["nsp", "sop"]
 
 _PURPOSE = int.from_bytes(b"pairs")  # first part of a sample's key: no other use of a seed meets it
-_CANDIDATES = 8  # random runs that are looked at for each text that does not follow
+_CANDIDATES = 32  # random runs that are looked at for each text that does not follow
 # Counters of a sample, each for a draw of its own.
 _MIDDLE, _LABEL, _EDGE = 0, 1, 2
-_DOCUMENT = np.arange(8, 8 + _CANDIDATES)
-_START = _DOCUMENT + _CANDIDATES
-_FRONT = 64  # from here on, one for each token that is cut off
+_DOCUMENT = slice(8, 8 + _CANDIDATES)
+_START = slice(_DOCUMENT.stop, _DOCUMENT.stop + _CANDIDATES)
+_COUNTERS = np.arange(_START.stop)
+_FRONT = 128  # from here on, one for each token that is cut off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class PairMaker:
     text: it stands alone, without a label.
 
     As in the original, tokens are cut off the longer text, from its front or back at random. A text from another
-    document differs from the original's in one thing: it is the one of 8 random runs of sentences that comes nearest
+    document differs from the original's in one thing: it is the one of 32 random runs of sentences that comes nearest
     to the length of the text it stands for. So the length of a pair does not tell its label, and is known beforehand.
 
     Args:
@@ -108,33 +110,33 @@ class PairMaker:
         """
         if last - first < 2:
             return self.template.single(self.pieces.read(first, last)), None
-        key = keys(_PURPOSE, self.seed, epoch, index)
-        draws = uniform(key, np.arange(3))
+        key = mix(_epoch_key(self.seed, epoch) + np.array([index], np.uint64) * GOLDEN)
+        draws = uniform(key, _COUNTERS)
         middle = first + 1 + int(draws[_MIDDLE] * (last - first - 1))
         label = None if self.pair_objective is None else int(draws[_LABEL] < 0.5)
         texts = [self.pieces.read(first, middle), self.pieces.read(middle, last)]
         if label == 1 and self.pair_objective == "nsp":
             # Where the text it stands for was to be cut, this one must be cut as well, or the cut would tell the label.
             is_cut = len(texts[0]) + len(texts[1]) > self.room
-            texts[1] = self._text_of_another_document(first, len(texts[1]), key, draws[_EDGE], may_exceed=is_cut)
+            texts[1] = self._text_of_another_document(first, len(texts[1]), draws, may_exceed=is_cut)
         kept = self._cut(texts, key)
         return self.template.pair(*(kept[::-1] if label == 1 and self.pair_objective == "sop" else kept)), label
 
     def _text_of_another_document(
-        self, piece: int, num_tokens: int, key: NDArray[np.uint64], edge: float, *, may_exceed: bool
+        self, piece: int, num_tokens: int, draws: NDArray[np.float64], *, may_exceed: bool
     ) -> NDArray[np.unsignedinteger]:
         """Draw a run of whole sentences of about `num_tokens`; if `may_exceed`, no fewer if there is such a run.
 
         If not, no more: a sentence that is longer is cut. Documents are equally probable, whatever their length.
         """
         pieces = self.pieces
-        documents = (uniform(key, _DOCUMENT) * (pieces.num_documents - 1)).astype(np.int64)
+        documents = (draws[_DOCUMENT] * (pieces.num_documents - 1)).astype(np.int64)
         documents += documents >= pieces.document_of(piece)
         starts, stops = pieces.document_starts[documents], pieces.document_starts[documents + 1]
         # The last piece of each document that is followed by enough tokens; or else its first one.
         latest = pieces.cumulative.searchsorted(pieces.cumulative[stops] - num_tokens, side="right") - 1
         latest = stops - 1 if self.one_piece else np.clip(latest, starts, stops - 1)
-        starts = starts + (uniform(key, _START) * (latest - starts + 1)).astype(np.int64)
+        starts = starts + (draws[_START] * (latest - starts + 1)).astype(np.int64)
         wanted = pieces.cumulative[starts] + num_tokens
         if may_exceed:
             ends = pieces.cumulative.searchsorted(wanted, side="left")
@@ -149,7 +151,7 @@ class PairMaker:
         text = pieces.read(int(starts[nearest]), int(ends[nearest]))
         if may_exceed or len(text) <= num_tokens:
             return text
-        return text[:num_tokens] if edge < 0.5 else text[-num_tokens:]
+        return text[:num_tokens] if draws[_EDGE] < 0.5 else text[-num_tokens:]
 
     def _cut(
         self, texts: list[NDArray[np.unsignedinteger]], key: NDArray[np.uint64]
@@ -166,3 +168,8 @@ class PairMaker:
             drawn += len(text) - length
             kept.append(text[start : start + length])
         return kept
+
+
+@lru_cache(maxsize=2)  # training and evaluation: one epoch each is needed at a time
+def _epoch_key(seed: int, epoch: int) -> NDArray[np.uint64]:
+    return np.atleast_1d(keys(_PURPOSE, seed, epoch))

@@ -110,9 +110,8 @@ class SequenceTemplate:
 
 def _placeholder(tokenizer: Tokenizer) -> str:
     """Find a text of at least one token: any piece of the vocabulary that is one."""
-    for index in range(tokenizer.vocab_size):
-        token = tokenizer.id_to_token(index)
-        if token is not None and len(tokenizer.backend.encode(token, add_special_tokens=False)):
+    for token in sorted(tokenizer.backend.get_vocab()):
+        if len(tokenizer.backend.encode(token, add_special_tokens=False)):
             return token
     raise CheckpointError("no piece of the tokenizer's vocabulary is a token of its own: is it empty?")
 

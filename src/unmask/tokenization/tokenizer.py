@@ -6,16 +6,20 @@ counts what truncation cuts.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tokenizers import Tokenizer as Backend
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.files import write_json, write_text
+from unmask.tokenization.bytelevel import build_bpe
 from unmask.tokenization.encoding import (
     BatchEncoding,
     Encoding,
@@ -25,16 +29,23 @@ from unmask.tokenization.encoding import (
     pad,
     truncate,
 )
+from unmask.tokenization.hangul import composing_state, is_composed
+from unmask.tokenization.morphemes import SplitText, split_morphemes
+from unmask.tokenization.sentencepiece import build_albert
 from unmask.tokenization.wordpiece import build_wordpiece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 __all__ = ["Tokenizer"]
 
-# The names a special token goes by where the files do not say: BERT's first, then RoBERTa's.
+# The names a special token goes by where the files do not say: BERT's first, then RoBERTa's, then GPT's.
 _USUAL_NAMES = {
+    "bos_token": ("<s>", "<|endoftext|>"),
+    "eos_token": ("</s>", "<|endoftext|>"),
     "cls_token": ("[CLS]", "<s>"),
     "sep_token": ("[SEP]", "</s>"),
     "pad_token": ("[PAD]", "<pad>"),
@@ -47,6 +58,7 @@ _NORMALIZER_SETTINGS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
+_WORDPIECE_NAMES = ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")  # what a vocab.txt must have
 _UNLIMITED = 10**9  # Hugging Face writes 1e30 where a tokenizer states no limit
 
 
@@ -66,8 +78,9 @@ class Tokenizer:
         vocab_size: number of ids, added tokens included: the rows an embedding needs.
         model_max_length: the longest input its model takes, in tokens; None where the files do not say. Nothing is cut
             to it unless asked.
-        cls_token, sep_token, pad_token, unk_token, mask_token: None where the vocabulary has none.
-        cls_token_id, sep_token_id, pad_token_id, unk_token_id, mask_token_id: likewise.
+        morphemes: whether Korean words are split into morphemes first (`"morphemes": true` in `config`).
+        cls_token, sep_token, pad_token, unk_token, mask_token, bos_token, eos_token: None where there is none.
+        cls_token_id, sep_token_id, pad_token_id, unk_token_id, mask_token_id, bos_token_id, eos_token_id: likewise.
 
     Raises:
         CheckpointError: `config` names a special token that the vocabulary lacks.
@@ -88,19 +101,25 @@ class Tokenizer:
         except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"{source}: tokenizer_config.json beside it has a wrong value ({error})") from error
         self.model_max_length: int | None = max_length if max_length < _UNLIMITED else None
+        self.morphemes: bool = bool(self._config.get("morphemes"))
         self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
         self.cls_token, self.cls_token_id = self._find_special_token("cls_token", source)
         self.sep_token, self.sep_token_id = self._find_special_token("sep_token", source)
         self.pad_token, self.pad_token_id = self._find_special_token("pad_token", source)
         self.unk_token, self.unk_token_id = self._find_special_token("unk_token", source)
         self.mask_token, self.mask_token_id = self._find_special_token("mask_token", source)
+        self.bos_token, self.bos_token_id = self._find_special_token("bos_token", source)
+        self.eos_token, self.eos_token_id = self._find_special_token("eos_token", source)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
-        """Load tokenizer.json, or else vocab.txt, with what the configuration files beside it say.
+        """Load a tokenizer with what the configuration files beside it say.
+
+        Of its files the first of these is read: tokenizer.json; vocab.txt (BERT, ELECTRA); vocab.json and merges.txt
+        (GPT, RoBERTa); spiece.model (ALBERT).
 
         Raises:
-            CheckpointError: neither file is there, or a file is corrupt.
+            CheckpointError: none of them is there, or a file is corrupt.
         """
         config = _read_json(folder / "tokenizer_config.json")
         for name, token in _read_json(folder / "special_tokens_map.json").items():
@@ -115,7 +134,17 @@ class Tokenizer:
             return cls(backend, config, source=tokenizer_file)
         if vocab_file.is_file():
             return cls._from_vocab(vocab_file, config)
-        raise CheckpointError(f"{folder}: no tokenizer here: it needs a tokenizer.json or a vocab.txt")
+        for name, build in (
+            ("vocab.json", lambda: build_bpe(folder, config)),
+            ("spiece.model", lambda: build_albert(folder / "spiece.model", config)),
+        ):
+            if (folder / name).is_file():
+                backend, special_tokens = build()
+                return cls(backend, {**special_tokens, **config}, source=folder / name)
+        raise CheckpointError(
+            f"{folder}: no tokenizer here: it needs a tokenizer.json, a vocab.txt, a vocab.json with its merges.txt, "
+            "or a spiece.model"
+        )
 
     @classmethod
     def from_vocab(cls, vocab_file: Path, *, do_lower_case: bool = True) -> Tokenizer:
@@ -133,7 +162,7 @@ class Tokenizer:
 
     @classmethod
     def _from_vocab(cls, vocab_file: Path, config: dict[str, Any]) -> Tokenizer:
-        special_tokens = {name: _content(config.get(name)) or usual[0] for name, usual in _USUAL_NAMES.items()}
+        special_tokens = {name: _content(config.get(name)) or _USUAL_NAMES[name][0] for name in _WORDPIECE_NAMES}
         config = {"tokenizer_class": "BertTokenizer", **config}
         return cls(build_wordpiece(vocab_file, special_tokens), config, source=vocab_file)
 
@@ -154,6 +183,53 @@ class Tokenizer:
         write_text(folder / "tokenizer.json", self.backend.to_str(pretty=True))
         write_json(folder / "special_tokens_map.json", special_tokens)
         write_json(folder / "tokenizer_config.json", config)
+
+    def with_added_tokens(self, tokens: Sequence[str]) -> Tokenizer:
+        """Return a tokenizer that also takes each of these for one token, wherever it stands in a text.
+
+        The new ones get the next ids, in their order, so that a model's embeddings grow at their end. A piece that the
+        vocabulary has already keeps its id. Tokens are looked for in the normalized text, and inside words as well:
+        "ion" would be found in "nation".
+
+        Raises:
+            SettingsError: a token is empty or has spaces at its ends.
+        """
+        for token in tokens:
+            if not token or token != token.strip():
+                raise SettingsError(f"{token!r} cannot be a token: it is empty, or begins or ends with a space")
+        backend = Backend.from_str(self.backend.to_str())
+        backend.add_tokens([token for token in dict.fromkeys(tokens) if backend.token_to_id(token) is None])
+        return Tokenizer(backend, self._config)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of all special tokens: those with a name, and those the files mark as special."""
+        named = {getattr(self, f"{name}_id") for name in _USUAL_NAMES} - {None}
+        return frozenset(named | {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special})
+
+    @cached_property
+    def word_starts(self) -> NDArray[np.bool_]:
+        """Whether a piece begins a word, bool, (vocab_size,).
+
+        WordPiece marks those that do not (##), byte-level BPE (Ġ) and SentencePiece (▁) those that do; added and
+        special tokens are words of their own. GPT-1 marks ends instead, so there every piece counts as a beginning.
+        """
+        pieces = [self.id_to_token(index) or "" for index in range(self.vocab_size)]
+        if isinstance(self.backend.model, WordPiece):
+            prefix = self.backend.model.continuing_subword_prefix
+            starts = [not piece.startswith(prefix) for piece in pieces]
+        else:
+            steps = str(json.loads(self.backend.to_str())["pre_tokenizer"])
+            mark = "Ġ" if "'ByteLevel'" in steps else "▁" if "'Metaspace'" in steps else ""
+            starts = [piece.startswith(mark) for piece in pieces]
+        for index in self.backend.get_added_tokens_decoder():
+            starts[index] = True
+        return np.array(starts, dtype=np.bool_)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides which ids a text gets: equal before saving and after loading."""
+        return hashlib.sha256(f"{self.backend.to_str()} morphemes={self.morphemes}".encode()).hexdigest()
 
     def encode(
         self,
@@ -198,6 +274,8 @@ class Tokenizer:
             ValueError: the texts and their pairs differ in number.
             SettingsError: the settings contradict one another, or `max_length` has no room for the special tokens.
             DataError: a text holds half a surrogate pair, or `only_first` or `only_second` cannot cut enough.
+
+        Offsets count characters of the texts as they were given, whatever normalizing or splitting did to them.
         """
         check_choice("truncation", truncation, Truncation)
         check_choice("padding", padding, Padding)
@@ -217,14 +295,7 @@ class Tokenizer:
                     + (", to hold the special tokens" if add_special_tokens else "")
                 )
 
-        inputs = list(texts) if text_pairs is None else list(zip(texts, text_pairs, strict=True))
-        try:
-            raw = self.backend.encode_batch(inputs, add_special_tokens=add_special_tokens)
-        except TypeError:
-            _check_characters("texts", texts)
-            _check_characters("text_pairs", text_pairs or ())
-            raise
-        encodings = [Encoding.from_backend(encoding) for encoding in raw]
+        encodings = self._encode(texts, text_pairs, add_special_tokens=add_special_tokens)
         if max_length is not None:
             encodings = [
                 truncate(encoding, max_length, truncation, name=f"text {index}")
@@ -264,6 +335,54 @@ class Tokenizer:
         parts = re.split(f"({pattern})", text)
         parts[::2] = map(self.backend.normalizer.normalize_str, parts[::2])  # the odd ones are the tokens
         return "".join(parts)
+
+    def _encode(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None, *, add_special_tokens: bool
+    ) -> list[Encoding]:
+        """Run the backend; where morphemes are split, on the split texts, and bring the offsets back."""
+        columns = [texts] if text_pairs is None else [texts, text_pairs]
+        split: list[list[SplitText]] = []
+        if self.morphemes:
+            for name, column in zip(("texts", "text_pairs"), columns, strict=False):
+                _check_characters(name, column)
+            split = [split_morphemes(column, protected=self._added_tokens_pattern) for column in columns]
+            columns = [[text.text for text in column] for column in split]
+        inputs = list(columns[0]) if text_pairs is None else list(zip(*columns, strict=True))
+        try:
+            backend = self._backend_for_composed
+            if backend is not self.backend and not all(is_composed(text) for column in columns for text in column):
+                backend = self.backend
+            raw = backend.encode_batch(inputs, add_special_tokens=add_special_tokens)
+        except TypeError:
+            _check_characters("texts", texts)
+            _check_characters("text_pairs", text_pairs or ())
+            raise
+        encodings = [Encoding.from_backend(encoding) for encoding in raw]
+        if split:
+            for encoding, *parts in zip(encodings, *split, strict=True):
+                encoding.offsets[:] = [
+                    (start, end) if owner is None else tuple(map(parts[owner].original_offset, (start, end)))
+                    for owner, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+                ]
+        return encodings
+
+    @cached_property
+    def _backend_for_composed(self) -> Backend:
+        """The backend without the first steps of its normalizer, if they only compose Hangul: for composed texts."""
+        if self.backend.normalizer is None:
+            return self.backend
+        composing = composing_state()
+        steps = json.loads(self.backend.normalizer.__getstate__()).get("normalizers", [])
+        if steps[: len(composing)] != composing:
+            return self.backend
+        content = json.loads(self.backend.to_str())
+        content["normalizer"]["normalizers"] = steps[len(composing) :]
+        return Backend.from_str(json.dumps(content))
+
+    @cached_property
+    def _added_tokens_pattern(self) -> re.Pattern[str] | None:
+        tokens = sorted((t.content for t in self.backend.get_added_tokens_decoder().values()), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, tokens))) if tokens else None
 
     def _pad(self, encodings: list[Encoding], length: int | None) -> list[Encoding]:
         if length is None:

@@ -90,7 +90,7 @@ def load_tokenizer(model: str | Path) -> Tokenizer:
         CheckpointError: nothing usable is found under that name.
     """
     folder = Path(model)
-    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")):
         return Tokenizer.from_folder(folder)
     return Tokenizer.from_folder(hub.resolve(model, with_weights=False))
 

@@ -1,0 +1,211 @@
+"""What a model makes of a few fixed sentences, to be watched while it is pretrained.
+
+The sentences never change within a run and nothing is drawn, so rows of different evaluations compare.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unmask.errors import DataError, SettingsError
+from unmask.models.cache import KeyValueCache
+from unmask.models.registry import encoder_of
+from unmask.packing import pack
+from unmask.tokenization.readable import piece_text
+from unmask.workflows.fill import TextWithMasks, guess_masks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
+
+    from unmask.tokenization import Tokenizer
+
+__all__ = ["default_texts", "make_show"]
+
+_WITH_MASKS = {
+    "en": (
+        "He opened the [MASK] and went into the room.",
+        "She was the daughter of a [MASK].",
+        "It was one of the [MASK] important things in the world.",
+        "They have [MASK] to the town.",
+    ),
+    "ko": (
+        "그는 [MASK] 열고 방으로 들어갔다.",
+        "서울은 대한민국의 [MASK]이다.",
+        "이 영화는 정말 [MASK].",
+        "나는 [MASK] 집에 갔다.",
+    ),
+}
+_BEGINNINGS = {
+    "en": ("The old man", "It was a dark night, and", "She said that", "In the year"),
+    "ko": ("그는 문을 열고", "어느 날", "이 영화는", "서울은"),
+}
+# A text, the word of it that is replaced, and what stands there instead.
+_REPLACED = {
+    "en": ("She opened the door and went into the room.", "went", "green"),
+    "ko": ("나는 아침에 일어나 밥을 먹었다.", "밥을", "산이"),
+}
+_TOP_K = 3
+_NEW_TOKENS = 20
+
+
+def default_texts(language: str, *, head: str) -> tuple[str, ...]:
+    """Return the sentences that a model of a language is shown: "ko", or English for any other."""
+    texts = _BEGINNINGS if head == "causal-lm" else _WITH_MASKS
+    return texts.get(language, texts["en"])
+
+
+def make_show(
+    tokenizer: Tokenizer,
+    texts: Sequence[str] | None = None,
+    *,
+    head: str,
+    language: str = "en",
+    max_seq_length: int | None = None,
+) -> Callable[[nn.Module], list[dict[str, Any]]]:
+    """Make what `unmask.pretraining.objective.Pretraining` calls as `show`.
+
+    Args:
+        tokenizer: the model's.
+        texts: the sentences; with a mask each, or for a causal model (which reads them up to a mask, if there is one)
+            beginnings to go on from. None takes the language's own, as far as they are short enough.
+        head: key of `unmask.models.registry.HEADS` of the model that is trained: "masked-lm", "pre-training",
+            "replaced-token" (its generator fills, its discriminator judges a sentence with one word replaced),
+            "causal-lm".
+        language: of the sentences where `texts` is None, and of the one with a replaced word.
+        max_seq_length: tokens the model takes.
+
+    Returns:
+        A function of a model in eval mode. It gives dicts, each with "kind", "prompt" and "guesses", a list of
+        {"token", "probability", "text"}: of kind "fill" the top 3 words for each mask, and the text with each; of kind
+        "continuation" one guess, its text the prompt and 20 tokens, each the likeliest, its probability the mean of
+        theirs; of kind "replaced" every token of the prompt in order, how probable the discriminator thinks it that it
+        was replaced, and as its text "replaced" or "original", the truth.
+
+    Raises:
+        CheckpointError: the tokenizer has no mask token.
+        DataError: a text has no mask, or is too long.
+        SettingsError: there is no such way of showing a model.
+    """
+    is_default = texts is None
+    texts = default_texts(language, head=head) if texts is None else texts
+    if head == "causal-lm":
+        return _Continuations(tokenizer, texts, max_seq_length=max_seq_length)
+    if head not in ("masked-lm", "pre-training", "replaced-token"):
+        raise SettingsError(f"a model with the head {head!r} has nothing to show: it guesses no words")
+    encoded = []
+    for text in texts:
+        try:
+            encoded.append(TextWithMasks.of(tokenizer, text, max_seq_length=max_seq_length))
+        except DataError as error:
+            if not is_default:
+                raise DataError(f"fill_texts, {text!r}: {error.problem}") from error
+    if head != "replaced-token":
+        return _Fills(tokenizer, encoded)
+    verdict = _Verdict(tokenizer, *_REPLACED.get(language, _REPLACED["en"]), max_seq_length=max_seq_length)
+    fills = _Fills(tokenizer, encoded)
+    return lambda model: fills(model.generator) + verdict(model.discriminator)  # type: ignore[arg-type]
+
+
+class _Fills:
+    """The likeliest words behind each mask."""
+
+    def __init__(self, tokenizer: Tokenizer, texts: Sequence[TextWithMasks]) -> None:
+        self.tokenizer, self.texts = tokenizer, texts
+
+    def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
+        if not self.texts:
+            return []
+        top_k = min(_TOP_K, self.tokenizer.vocab_size)
+        found = guess_masks(model, self.tokenizer, self.texts, top_k=top_k)
+        return [
+            {
+                "kind": "fill",
+                "prompt": text.text,
+                "guesses": [
+                    {"token": guess.word, "probability": guess.probability, "text": guess.text} for guess in guesses
+                ],
+            }
+            for text, masks in zip(self.texts, found, strict=True)
+            for guesses in masks
+        ]
+
+
+class _Continuations:
+    """How the model goes on, always with the likeliest token."""
+
+    def __init__(self, tokenizer: Tokenizer, texts: Sequence[str], *, max_seq_length: int | None) -> None:
+        self.tokenizer, self.prompts, self.ids = tokenizer, list[str](), list[list[int]]()
+        for text in texts:
+            prompt = text.partition("[MASK]")[0].rstrip()
+            ids = tokenizer.encode(prompt, add_special_tokens=False).input_ids
+            if not ids:
+                raise DataError(f"fill_texts, {text!r}: there is nothing before the mask to go on from")
+            if max_seq_length is None or len(ids) < max_seq_length:
+                self.prompts.append(prompt)
+                self.ids.append(ids)
+
+    def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
+        if not self.ids:
+            return []
+        reach, longest = encoder_of(model).embeddings.max_seq_length, max(map(len, self.ids))
+        num_new = max(0, min(_NEW_TOKENS, reach - longest))
+        device = next(model.parameters()).device
+        cache = KeyValueCache(num_sequences=len(self.ids), capacity=longest + num_new)
+        batch = pack(self.ids)
+        tokens, probabilities = [], []
+        with torch.inference_mode():
+            for _ in range(num_new):
+                last = (batch.cu_seqlens[1:] - 1).long().to(device)
+                logits = model(batch.to(device), last, cache=cache).logits[:, : self.tokenizer.vocab_size]
+                probability, token = logits.float().softmax(-1).max(-1)
+                tokens.append(token.cpu())
+                probabilities.append(probability.cpu())
+                batch = pack(tokens[-1][:, None].numpy())
+        shown = []
+        for number, prompt in enumerate(self.prompts):
+            new = [int(token[number]) for token in tokens]
+            count = next((at for at, token in enumerate(new) if token == self.tokenizer.eos_token_id), len(new))
+            text = self.tokenizer.decode(self.ids[number] + new[:count])
+            chances = [float(probability[number]) for probability in probabilities[: max(count, 1)]]
+            guess = {
+                "token": piece_text(self.tokenizer, new[0]) if new else "",
+                "probability": sum(chances) / max(len(chances), 1),
+                "text": text,
+            }
+            shown.append({"kind": "continuation", "prompt": prompt, "guesses": [guess]})
+        return shown
+
+
+class _Verdict:
+    """Which words of a sentence the discriminator takes for replaced."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, text: str, word: str, replacement: str, *, max_seq_length: int | None
+    ) -> None:
+        self.text, self.replacement = text.replace(word, replacement), replacement
+        encoding = tokenizer.encode(self.text)
+        self.ids, self.types = encoding.input_ids, encoding.token_type_ids
+        self.is_shown = max_seq_length is None or len(encoding) <= max_seq_length
+        start = self.text.index(replacement)
+        end = start + len(replacement)
+        self.words = [
+            (at, self.text[slice(*encoding.offsets[at])], begin < end and stop > start)
+            for at, (begin, stop) in enumerate(encoding.offsets)
+            if not encoding.special_tokens_mask[at] and begin < stop
+        ]
+
+    def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
+        if not self.is_shown:
+            return []
+        device = next(model.parameters()).device
+        with torch.inference_mode():
+            chances = model(pack([self.ids], [self.types]).to(device)).logits.float().sigmoid().tolist()
+        guesses = [
+            {"token": word.strip(), "probability": chances[at], "text": "replaced" if is_replaced else "original"}
+            for at, word, is_replaced in self.words
+        ]
+        return [{"kind": "replaced", "prompt": self.text, "guesses": guesses}]
