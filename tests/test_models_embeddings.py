@@ -136,7 +136,8 @@ def embeddings(**changes: object) -> Embeddings:
         made.word.weight.copy_(torch.arange(10.0).view(5, 2))
         made.position.weight.copy_(torch.arange(14.0).view(7, 2) * 10)
         if made.token_type is not None:
-            made.token_type.weight.copy_(torch.arange(4.0).view(2, 2) * 1000)
+            types = torch.tensor([[0.0, 1000], [2000, 3000]]) if len(made.token_type.weight) == 2 else [[100.0, 200]]
+            made.token_type.weight.copy_(torch.as_tensor(types))
     return made
 
 
@@ -157,6 +158,14 @@ def test_positions_can_start_later() -> None:
     assert made.max_seq_length == 4
     embedded = made(BATCH, layout_of(BATCH, training=False))
     assert embedded.tolist() == [[8 + 60, 9 + 70], [2 + 80, 3 + 90], [4 + 60, 5 + 70]]
+
+
+def test_a_family_with_one_token_type_ignores_those_of_the_batch() -> None:
+    made = embeddings(type_vocab_size=1)
+    embedded = made(BATCH, layout_of(BATCH, training=True))
+    assert embedded.tolist() == [[8 + 0 + 100, 9 + 10 + 200], [2 + 20 + 100, 3 + 30 + 200], [4 + 100, 5 + 10 + 200]]
+    embedded.sum().backward()
+    assert made.token_type.weight.grad.tolist() == [[3, 3]]
 
 
 def test_the_norm_comes_last_and_may_be_left_out() -> None:

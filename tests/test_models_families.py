@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -153,7 +154,7 @@ def test_encoders_give_the_same_numbers_packed_padded_and_alone(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.23], ids=["dropout_off", "dropout_on"])
-@pytest.mark.parametrize("layout", ["packed", "padded"])
+@pytest.mark.parametrize("layout", ["packed", "padded", "one_by_one"])
 @pytest.mark.parametrize(("kind", "suffix"), CASES)
 def test_every_head_trains_as_transformers_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, suffix: str, layout: str, dropout: float
@@ -166,7 +167,12 @@ def test_every_head_trains_as_transformers_does(
     model = ours_of(reference, tmp_path).train()
     reference.train()
     batch, rectangle = batches(kind, seeds=True)
-    ours = model(batch if layout == "packed" else rectangle)
+    if layout == "one_by_one":
+        each = [model(single) for single in one_by_one(batch)]
+        names = [name for name in OUTPUTS if getattr(each[0], name, None) is not None]
+        ours: Any = SimpleNamespace(**{name: torch.cat([getattr(one, name) for one in each]) for name in names})
+    else:
+        ours = model(batch if layout == "packed" else rectangle)
     with monkeypatch.context() as patch:
         patch.setattr(F, "dropout", CountedDropout(rectangle))
         theirs = reference(**hf_inputs(rectangle, reference))
@@ -222,6 +228,17 @@ def test_published_sizes_agree(
     assert_outputs_agree(output, expected, is_real)
     for theirs, ours in zip(expected.hidden_states, encoded.hidden_states, strict=True):
         torch.testing.assert_close(ours, theirs[is_real], **TOLERANCE)
+
+
+def test_a_head_tied_to_the_word_embeddings_wants_them_all() -> None:
+    config = FAMILIES["albert"].config.from_dict(reference_of(KINDS["albert"], "Model").config.to_dict())
+    for head in ("masked-lm", "pre-training"):
+        model = build_model(config, head).eval()
+        model.encoder.embeddings.word.restrict(torch.tensor([4, 5]))
+        with pytest.raises(ValueError, match="tied to the word embeddings needs them all: release the word embedding"):
+            model(ragged([3]))
+        model.encoder.embeddings.word.release()
+        model(ragged([3], lowest=4))
 
 
 # Names

@@ -133,10 +133,7 @@ def test_language_model_trains_as_transformers_does(
     has_next = torch.ones(batch.total_tokens, dtype=torch.bool)
     has_next[batch.cu_seqlens[1:].long() - 1] = False
     rows, words = has_next.nonzero()[:, 0], batch.input_ids.roll(-1)[has_next]
-    if layout == "packed":
-        logits = model(batch, rows).logits
-    else:
-        logits = model(rectangle).logits[is_real][rows]
+    logits = model(batch, rows).logits if layout == "packed" else model(rectangle).logits[is_real][rows]
     loss = F.cross_entropy(logits, words)
     loss.backward()
     with monkeypatch.context() as patch:

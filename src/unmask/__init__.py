@@ -12,34 +12,46 @@ if TYPE_CHECKING:
     from unmask.data import make_acceptability_set, read_table
     from unmask.packing import PackedBatch, PaddedBatch, pack
     from unmask.tokenization import Tokenizer, explain
+    from unmask.workflows.corpus import build_corpus, show_corpus
     from unmask.workflows.demo import demo
     from unmask.workflows.evaluate import evaluate
     from unmask.workflows.fill import fill
     from unmask.workflows.finetune import finetune
+    from unmask.workflows.generate import generate
+    from unmask.workflows.inspect import inspect_layers
     from unmask.workflows.loading import load, save_pretrained
+    from unmask.workflows.mask import mask
     from unmask.workflows.params import params
     from unmask.workflows.predict import predict
     from unmask.workflows.recipes import load_recipe
     from unmask.workflows.settings import FinetuneSettings
+    from unmask.workflows.tokenizer import tokenizer_report, train_tokenizer
 
 __all__ = [
     "FinetuneSettings",
     "PackedBatch",
     "PaddedBatch",
     "Tokenizer",
+    "build_corpus",
     "demo",
     "evaluate",
     "explain",
     "fill",
     "finetune",
+    "generate",
+    "inspect_layers",
     "load",
     "load_recipe",
     "make_acceptability_set",
+    "mask",
     "pack",
     "params",
     "predict",
     "read_table",
     "save_pretrained",
+    "show_corpus",
+    "tokenizer_report",
+    "train_tokenizer",
 ]
 
 _HOMES = {
@@ -47,19 +59,26 @@ _HOMES = {
     "PackedBatch": "unmask.packing",
     "PaddedBatch": "unmask.packing",
     "Tokenizer": "unmask.tokenization",
+    "build_corpus": "unmask.workflows.corpus",
     "demo": "unmask.workflows.demo",
     "evaluate": "unmask.workflows.evaluate",
     "explain": "unmask.tokenization",
     "fill": "unmask.workflows.fill",
     "finetune": "unmask.workflows.finetune",
+    "generate": "unmask.workflows.generate",
+    "inspect_layers": "unmask.workflows.inspect",
     "load": "unmask.workflows.loading",
     "load_recipe": "unmask.workflows.recipes",
     "make_acceptability_set": "unmask.data",
+    "mask": "unmask.workflows.mask",
     "pack": "unmask.packing",
     "params": "unmask.workflows.params",
     "predict": "unmask.workflows.predict",
     "read_table": "unmask.data",
     "save_pretrained": "unmask.workflows.loading",
+    "show_corpus": "unmask.workflows.corpus",
+    "tokenizer_report": "unmask.workflows.tokenizer",
+    "train_tokenizer": "unmask.workflows.tokenizer",
 }
 
 

@@ -27,9 +27,15 @@ def run(arguments: Sequence[str]) -> None:
     if as_json:
         print_json([[asdict(guess) for guess in guesses] for guesses in masks])
         return
+    # The vocabulary's own spelling is a column of its own where it is another.
+    has_marks = any(guess.token != guess.word for guesses in masks for guess in guesses)
     for number, guesses in enumerate(masks, start=1):
-        table = Table("token", "probability", "text", title=f"mask {number} of {len(masks)}", title_justify="left")
-        table.columns[1].justify = "right"
+        table = Table("word", title=f"mask {number} of {len(masks)}", title_justify="left")
+        if has_marks:
+            table.add_column("token")
+        table.add_column("probability", justify="right")
+        table.add_column("text")
         for guess in guesses:
-            table.add_row(Text(guess.token), f"{guess.probability:.4f}", Text(guess.text))
+            spelling = [Text(guess.token)] if has_marks else []
+            table.add_row(Text(guess.word), *spelling, f"{guess.probability:.4f}", Text(guess.text))
         Console().print(table)

@@ -35,6 +35,17 @@ class WordEmbedding(nn.Module):
     unseen_decay: Tensor | None
     _row_of: Tensor | None
 
+    @property
+    def table(self) -> Tensor:
+        """The whole matrix, (V, E), for a head that compares hidden states with every word.
+
+        Raises:
+            ValueError: if training is restricted to some words, as such a head gives all of them a gradient.
+        """
+        if self.unseen is not None:
+            raise ValueError("a head tied to the word embeddings needs them all: release the word embedding")
+        return self.weight
+
     def forward(self, input_ids: Tensor) -> Tensor:
         if self.unseen is None or self.unseen_decay is None or self._row_of is None:
             return F.embedding(input_ids, self.weight)

@@ -1,11 +1,11 @@
 """How much arithmetic a forward pass asks for, from a config alone.
 
-Counted are matrix products, two operations a multiply-add: nothing else weighs. Norms, activations, softmax, dropout and
-the reading of embedding rows are left out, as in the count of Kaplan et al. 2020 (arXiv:2001.08361), section 2.1, which
-unlike this one leaves out attention's scores too. A training step is three forward passes: the backward pass computes
-two products, by the weights and by the inputs, for each one of the forward pass.
+Counted are matrix products, two operations a multiply-add: norms, activations, softmax, dropout and the reading of
+embedding rows weigh nothing beside them. A training step is three forward passes: for each product of the forward pass
+the backward pass computes two, the gradients of its two factors.
 
-Counted is what the model needs, not what some kernel computes: no padding, and under a causal mask the keys a token sees.
+Counted is what the model needs, not what some kernel computes: no padding, and under a causal mask only the keys a
+token sees. Chowdhery et al. 2022 (arXiv:2204.02311), appendix B, count so too, but with the scores the mask takes away.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ __all__ = ["Continuation", "Sampling", "generate_ids"]
 class Sampling:
     """How a token is chosen from its probabilities.
 
-    Without temperature, top_k and top_p the most probable is taken ("greedy"). With any of them one is drawn, by a random
-    number that is a pure function of (seed, prompt, copy, token): whatever else is in the batch changes nothing.
+    Without temperature, top_k and top_p the most probable is taken ("greedy"). With any of them one is drawn, by a
+    random number that is a pure function of (seed, prompt, copy, token): nothing else in the batch changes it.
 
     Args:
         temperature: logits are divided by it, above 0: below 1 makes likely tokens likelier still.
@@ -53,7 +53,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise SettingsError(
-                f"temperature is {self.temperature}: it must be more than 0; leave it out for the likeliest token always"
+                f"temperature is {self.temperature}: it must be more than 0; without it the likeliest token is taken"
             )
         if self.top_k is not None and self.top_k < 1:
             raise SettingsError(f"top_k is {self.top_k}: it must be 1 or more")

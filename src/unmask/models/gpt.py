@@ -1,16 +1,15 @@
-"""GPT. Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", and 2019, "Language Models
-are Unsupervised Multitask Learners" (GPT-2).
+"""GPT. Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training" (GPT-1), and 2019, "Language
+Models are Unsupervised Multitask Learners" (GPT-2).
 
-A token sees only itself and what comes before it, and there are no token types and no norm on the embeddings. GPT-2 moves
-each norm before its part and adds one after the last block. New matrices that write to the residual stream start smaller,
-by the square root of their number (2019, section 2.3).
+A token sees only itself and what comes before it; there are no token types, and no norm on the embeddings. GPT-2 moves
+each norm before its part and adds one after the last block. Its new matrices that write to the residual stream start
+smaller, by the square root of their number (2019, section 2.3).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -26,6 +25,8 @@ from unmask.models.headed import ForCausalLM, ForSequenceClassification
 from unmask.models.weights import WeightTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from unmask.models.outputs import EncoderOutput

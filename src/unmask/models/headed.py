@@ -68,7 +68,7 @@ class ForMaskedLM(nn.Module):
     def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> MaskedLMOutput:
         """Guess the words at these rows of the packed tokens, int64 (M,); at all rows if None."""
         encoded = self.encoder(batch)
-        logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.weight, positions)
+        logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.table, positions)
         return MaskedLMOutput(logits=logits, encoder=encoded)
 
 
@@ -109,7 +109,7 @@ class ForPreTraining(nn.Module):
     def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> PreTrainingOutput:
         """As `ForMaskedLM` and `ForNextSentencePrediction`, in one pass."""
         encoded = self.encoder(batch)
-        word_embeddings = self.encoder.embeddings.word.weight
+        word_embeddings = self.encoder.embeddings.word.table
         return PreTrainingOutput(
             prediction_logits=self.masked_lm(encoded.last_hidden_state, word_embeddings, positions),
             seq_relationship_logits=self.next_sentence(encoded),
@@ -158,4 +158,4 @@ class ForCausalLM(nn.Module):
         hidden = encoded.last_hidden_state
         if positions is not None:
             hidden = hidden.flatten(0, -2)[positions]
-        return CausalLMOutput(logits=F.linear(hidden, self.encoder.embeddings.word.weight), encoder=encoded)
+        return CausalLMOutput(logits=F.linear(hidden, self.encoder.embeddings.word.table), encoder=encoded)

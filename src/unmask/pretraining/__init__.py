@@ -1,7 +1,7 @@
 """From raw documents to training sequences, and what is learned from them.
 
-Text goes `corpora` -> `filters` -> `sentences` -> `building` -> `store`. What needs torch is imported from its own module,
-so that reading and tokenizing text does not wait for it.
+Text goes `corpora` -> `filters` -> `sentences` -> `building` -> `store`. What needs torch is imported from its own
+module, so that reading and tokenizing text does not wait for it.
 """
 
 from unmask.pretraining.building import BuildProgress, build_store

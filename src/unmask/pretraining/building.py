@@ -51,7 +51,7 @@ from unmask.pretraining.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -111,7 +111,7 @@ def build_store(
         sources: files, folders, or ids of data sets on the hub: see `unmask.pretraining.corpora`.
         tokenizer: its fingerprint becomes part of the store.
         language: whose rules find the sentences; "none" takes each paragraph for one.
-        filters: names of `FILTERS`, applied in this order.
+        filters: names of `FILTERS`, applied in this order; `NAME:PATTERN` is for the files whose path matches.
         text_column: the column or key that holds the text; None takes the usual names.
         document_per_file: each text file is one document.
         line_breaks: part paragraphs by the tokenizer's line break instead of a space, where it has one: for models that
@@ -287,7 +287,7 @@ def _in_order(
     tokenizer: Tokenizer,
     *,
     workers: int,
-) -> Iterator[tuple[list[Document], _Encoded]]:
+) -> Generator[tuple[list[Document], _Encoded], None, None]:
     """Encode chunks, here or in processes, and give them back in order; only a few are on their way at a time."""
     if workers == 1:
         for chunk in chunks:

@@ -13,6 +13,7 @@ Text that is laid out otherwise is brought into this form by a named filter (`un
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
     from unmask.pretraining.filters import Line
 
-__all__ = ["Document", "list_sources", "read_documents"]
+__all__ = ["Document", "list_sources", "read_documents", "text_size"]
 
 _SUFFIXES = (".txt", ".jsonl", ".json", ".parquet")
 _USUAL_COLUMNS = ("text", "content", "document", "article", "raw_content")  # where none is named
 _LONGEST_PART = 2**20  # characters; a longer document comes in parts, so that memory has a bound
 _ROWS_AT_ONCE = 256  # of Parquet
+_GZIP_FRAME = 18  # bytes around what is packed
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,27 @@ def list_sources(sources: Sequence[str | Path], *, data_dir: Path | None = None)
     return found
 
 
+def text_size(sources: Sequence[Path | str]) -> int | None:
+    """Bytes of text in files that `list_sources` found, about: for a bar that shows how far a build is.
+
+    A gzipped file tells in its last 4 bytes how large it was, up to 4 GB. None if there is a data set among them.
+    """
+    total = 0
+    for source in sources:
+        if isinstance(source, str):
+            return None
+        try:
+            with source.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                if source.suffix.lower() == ".gz" and size >= _GZIP_FRAME:
+                    file.seek(-4, os.SEEK_END)
+                    size = max(size, int.from_bytes(file.read(4), "little"))
+        except OSError as error:
+            raise unreadable(source, error) from error
+        total += size
+    return total
+
+
 def read_documents(
     sources: Sequence[str | Path],
     *,
@@ -102,7 +125,7 @@ def read_documents(
         text_column: the column or key that holds the text; if None, the first there is of text, content, document,
             article and raw_content.
         document_per_file: each text file is one document, its blank lines being nothing.
-        filters: names of `FILTERS`, applied in this order.
+        filters: names of `FILTERS`, applied in this order; `NAME:PATTERN` is for the files whose path matches.
 
     Raises:
         SettingsError: there is no filter of such a name.
@@ -122,7 +145,9 @@ def _read_source(
 ) -> Iterator[Document]:
     if isinstance(source, Path) and suffix_of(source) == ".txt":
         lines = _refuse_no_text(numbered_lines(source), source)
-        yield from _cut(apply_line_filters(lines, filters), str(source), at_blank_lines=not document_per_file)
+        yield from _cut(
+            apply_line_filters(lines, filters, path=str(source)), str(source), at_blank_lines=not document_per_file
+        )
         return
     if isinstance(source, str):
         records: Iterable[tuple[int, dict[str, Any]]] = _dataset_rows(source)
@@ -135,7 +160,7 @@ def _read_source(
         is_empty = False
         text = _text_of(record, text_column, source, number)
         lines = ((number, line) for line in text.replace("\r\n", "\n").split("\n"))
-        yield from _cut(apply_line_filters(lines, filters), str(source), at_blank_lines=False)
+        yield from _cut(apply_line_filters(lines, filters, path=str(source)), str(source), at_blank_lines=False)
     if is_empty:
         raise DataError("there is no text in it", path=source)
 

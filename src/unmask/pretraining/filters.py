@@ -2,14 +2,15 @@
 
 That form has one paragraph a line and a blank line between documents. A *line filter* brings the lines of one file (or
 of one record) into it; a *document filter* then chooses among documents. Both are streams in and streams out, so that a
-filter holds a few lines, never a file. Line filters that know a publisher's layout leave other files as they are: one
-command can read a folder of both.
+filter holds a few lines, never a file. Line filters that know a publisher's layout leave other files as they are, so
+that one command can read a folder of both; the others can be kept to some files (`two-blank-lines:*shakespeare*`).
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from fnmatch import fnmatch
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
     from unmask.pretraining.corpora import Document
 
-__all__ = ["FILTERS", "DocumentFilter", "Line", "LineFilter", "apply_document_filters", "apply_line_filters"]
+__all__ = [
+    "FILTERS",
+    "DocumentFilter",
+    "Line",
+    "LineFilter",
+    "apply_document_filters",
+    "apply_line_filters",
+    "check_filters",
+]
 
 Line: TypeAlias = tuple[int, str]  # its number in the file, from 1, and its text without the line end
 LineFilter: TypeAlias = "Callable[[Iterator[Line]], Iterator[Line]]"
@@ -61,10 +70,25 @@ _SPACE_AFTER = re.compile(r"(?<![^ ])([(\[$£€]) ")
 _QUOTED = re.compile(r'" (.*?) "')
 
 
-def apply_line_filters(lines: Iterator[Line], names: Sequence[str]) -> Iterator[Line]:
-    """Send the lines of one file through the line filters among `names`, in their order."""
-    for name in names:
-        if name in _LINE_FILTERS:
+def check_filters(names: Sequence[str]) -> None:
+    """Refuse what names no filter: `NAME`, or `NAME:PATTERN` for a line filter of the files whose path matches.
+
+    Raises:
+        SettingsError: there is no such filter, or a pattern stands where none can.
+    """
+    for entry in names:
+        name, _, pattern = entry.partition(":")
+        if name not in FILTERS:
+            raise SettingsError(f"there is no filter {name!r}: the filters are {', '.join(FILTERS)}")
+        if pattern and name in _DOCUMENT_FILTERS:
+            raise SettingsError(f"the filter {name} works on the corpus as a whole: leave out the pattern {pattern!r}")
+
+
+def apply_line_filters(lines: Iterator[Line], names: Sequence[str], *, path: str) -> Iterator[Line]:
+    """Send the lines of one file through the line filters among `names` that are for it, in their order."""
+    for entry in names:
+        name, _, pattern = entry.partition(":")
+        if name in _LINE_FILTERS and fnmatch(path, pattern or "*"):
             lines = _LINE_FILTERS[name](lines)
     return lines
 
@@ -75,17 +99,6 @@ def apply_document_filters(documents: Iterator[Document], names: Sequence[str]) 
         if name in _DOCUMENT_FILTERS:
             documents = _DOCUMENT_FILTERS[name](documents)
     return documents
-
-
-def check_filters(names: Sequence[str]) -> None:
-    """Refuse a name that is no filter's.
-
-    Raises:
-        SettingsError: there is one.
-    """
-    for name in names:
-        if name not in FILTERS:
-            raise SettingsError(f"there is no filter {name!r}: the filters are {', '.join(FILTERS)}")
 
 
 def gutenberg(lines: Iterator[Line]) -> Iterator[Line]:
@@ -125,7 +138,7 @@ def two_blank_lines(lines: Iterator[Line]) -> Iterator[Line]:
         previous = block[-1][0]
 
 
-def lines_(lines: Iterator[Line]) -> Iterator[Line]:
+def line_per_document(lines: Iterator[Line]) -> Iterator[Line]:
     """One text a line, such as reviews or headlines: each line is a document of its own."""
     for number, text in lines:
         yield number, text
@@ -237,7 +250,7 @@ _LINE_FILTERS: dict[str, LineFilter] = {
     "wikitext": wikitext,
     "unwrap": unwrap,
     "two-blank-lines": two_blank_lines,
-    "lines": lines_,
+    "lines": line_per_document,
 }
 _DOCUMENT_FILTERS: dict[str, DocumentFilter] = {"dedupe": dedupe, "min-words": min_words}
 FILTERS: dict[str, LineFilter | DocumentFilter] = {**_LINE_FILTERS, **_DOCUMENT_FILTERS}

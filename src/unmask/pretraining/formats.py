@@ -155,7 +155,7 @@ def make_source(
         )
 
     room = max_seq_length - num_special
-    eos_token_id = getattr(tokenizer, "eos_token_id", None)
+    eos_token_id = tokenizer.eos_token_id
     if format == "blocks":
         return Blocks(store, documents, template, room=room, eos_token_id=eos_token_id)
     pieces = Pieces.of(store, documents, max_length=room)

@@ -10,8 +10,8 @@ A store is a folder:
 | `store.json` | counts, settings, sources, and the size and sha256 of each file; written last |
 | `tokenizer/` | the tokenizer, in Hugging Face's layout |
 
-All numbers are little-endian. Opening reads `store.json` and looks at sizes, so it takes as long for 10 GB as for 10 KB;
-`TokenStore.verify` reads everything. `unmask.pretraining.building` writes stores.
+All numbers are little-endian. Opening reads `store.json` and looks at sizes, so it takes as long for 10 GB as for 10
+KB; `TokenStore.verify` reads everything. `unmask.pretraining.building` writes stores.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ class TokenStore:
         folder: where it lies.
         info: what it says about itself.
         tokens: uint16 or uint32, (num_tokens,); a memory map, read-only.
-        sentence_starts: int64, (num_sentences + 1,): sentence i is `tokens[sentence_starts[i] : sentence_starts[i + 1]]`.
-        document_starts: int64, (num_documents + 1,): document i has the sentences `document_starts[i]` to
-            `document_starts[i + 1] - 1`. No sentence or document is empty.
+        sentence_starts: int64, (num_sentences + 1,): where in `tokens` each sentence starts.
+        document_starts: int64, (num_documents + 1,): the first sentence of each document. Both close with the
+            end of the last one, so that differences are lengths; no sentence and no document is empty.
     """
 
     def __init__(self, folder: Path, info: StoreInfo) -> None:
@@ -167,8 +167,8 @@ class TokenStore:
         store = cls(folder, _read_info(folder))
         if tokenizer is not None and tokenizer.fingerprint != store.info.tokenizer_fingerprint:
             raise CheckpointError(
-                f"{folder}: this store was built with another tokenizer (of {store.info.vocab_size} tokens, fingerprint "
-                f"{store.info.tokenizer_fingerprint[:12]}; this one has {tokenizer.vocab_size}, "
+                f"{folder}: this store was built with another tokenizer (of {store.info.vocab_size} tokens, "
+                f"fingerprint {store.info.tokenizer_fingerprint[:12]}; this one has {tokenizer.vocab_size}, "
                 f"{tokenizer.fingerprint[:12]}), so its numbers mean other words: {_BUILD_AGAIN}, or use the tokenizer "
                 f"in {folder / TOKENIZER_FOLDER}"
             )
@@ -251,7 +251,8 @@ class TokenStore:
         if size != expected:
             is_short = "cut short" if size < expected else "longer than it was written"
             raise CheckpointError(
-                f"{path}: {is_short}, {size} bytes where {RECORD_FILE} says {expected}: copy it again, or {_BUILD_AGAIN}"
+                f"{path}: {is_short}, {size} bytes where {RECORD_FILE} says {expected}: copy it again, or "
+                + _BUILD_AGAIN
             )
         return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
 

@@ -25,10 +25,12 @@ __all__ = [
     "confusion_matrix_plot",
     "epoch_loss_plot",
     "epoch_scores_plot",
+    "layer_changes_plot",
     "learning_rate_plot",
     "lengths_plot",
     "padding_plot",
     "step_loss_plot",
+    "to_picture",
     "to_png",
     "to_svg",
 ]
@@ -61,6 +63,18 @@ def to_svg(figure: Figure, *, name: str) -> str:
     for name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{name})")
     return svg
+
+
+def to_picture(figure: Figure, suffix: str) -> bytes:
+    """The figure as a file of its own, on light paper: ".png" or ".svg"."""
+    if suffix == ".png":
+        return to_png(figure)
+    import matplotlib
+
+    image = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "unmask"}):
+        figure.savefig(image, format="svg", metadata={"Date": None})
+    return image.getvalue()
 
 
 def step_loss_plot(steps: Sequence[Mapping[str, Any]], *, window: int, reference_loss: float | None = None) -> Figure:
@@ -211,6 +225,35 @@ def padding_plot(num_tokens: int, padded: Mapping[str, int]) -> Figure:
     return figure
 
 
+def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """How far each layer's output lies from its input: distance above, angle below. Lan et al. 2020, figure 1.
+
+    Args:
+        changes: for each model, the L2 distance and the degrees of each layer, from the first.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, distance_axes = _new_figure("L2 distance of each layer's output from its input")
+    figure.set_size_inches(5.6, 5.6)
+    distance_axes.set_subplotspec(figure.add_gridspec(2, 1)[0])
+    degrees_axes = figure.add_subplot(2, 1, 2, facecolor="none", sharex=distance_axes)
+    _style(degrees_axes, "Degrees between the two")
+    for place, axes in enumerate((distance_axes, degrees_axes)):
+        ends = {}
+        for number, (model, layers) in enumerate(changes.items(), start=1):
+            colour, marker = _SERIES[(number - 1) % len(_SERIES)]
+            values = [layer[place] for layer in layers]
+            steps = range(1, len(values) + 1)
+            axes.plot(steps, values, color=LIGHT[colour], marker=marker, markersize=4.5, linewidth=1.8)
+            name = model.rstrip("/").rpartition("/")[2]
+            ends[name if _can_draw(name) and name not in ends else f"model {number}"] = (values[-1], colour)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _label_line_ends(axes, ends)
+    degrees_axes.set_xlabel("layer")
+    return figure
+
+
 def confusion_matrix_plot(report: ClassificationReport) -> Figure:
     """Labels against predictions: counts, shaded by the share of the label's texts."""
     from matplotlib.colors import LinearSegmentedColormap
@@ -243,6 +286,11 @@ def _new_figure(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.6, 3.2), layout="constrained", facecolor=LIGHT["paper"])
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor="none")
+    _style(axes, title)
+    return figure, axes
+
+
+def _style(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", color=LIGHT["ink"], fontsize=10, pad=10)
     axes.spines[:].set_visible(False)
     axes.spines["bottom"].set(visible=True, color=LIGHT["rule"])
@@ -251,7 +299,6 @@ def _new_figure(title: str) -> tuple[Figure, Axes]:
     axes.yaxis.label.set(color=LIGHT["muted"], fontsize=9)
     axes.grid(axis="y", color=LIGHT["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def _plot_per_epoch(

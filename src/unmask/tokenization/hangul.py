@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from tokenizers import PreTokenizedString, Regex
 from tokenizers.normalizers import NFC, Normalizer, Replace, Sequence
 from tokenizers.pre_tokenizers import Split
 
-__all__ = ["align_composed", "composing_state", "composing_steps", "is_composed"]
+__all__ = ["ComposedText", "align_composed", "composing_state", "composing_steps", "is_composed"]
 
 # Half-width consonants stand in the order of the letters that stand alone, ㄱ U+3131 to ㅎ U+314E; vowels in four runs.
 _CONSONANTS = {chr(0xFFA1 + index): chr(0x3131 + index) for index in range(30)}
@@ -68,8 +69,24 @@ def is_composed(text: str) -> bool:
     return text.isascii() or (unicodedata.is_normalized("NFC", text) and not _HALF_WIDTH.search(text))
 
 
+class ComposedText:
+    """A text as it was given, and where in it the characters of its composed form are.
+
+    `tokenizers` traces a syllable back to its first letter alone, so a span of its offsets may end inside a syllable.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._starts = [*align_composed(text)[1], len(text)]
+
+    def whole_characters(self, start: int, end: int) -> tuple[int, int]:
+        """Widen a span of the text as it was given, so that it ends where a composed character ends."""
+        return self._starts[max(0, bisect_right(self._starts, start) - 1)], self._starts[bisect_left(self._starts, end)]
+
+
 def align_composed(text: str) -> tuple[str, list[int]]:
     """Compose a text, and tell where in the original each character of the result begins."""
+    if is_composed(text):
+        return text, list(range(len(text)))
     composed = PreTokenizedString(text)
     composer = Sequence(list(composing_steps()))
     composed.normalize(composer.normalize)

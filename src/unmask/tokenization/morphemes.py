@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import SettingsError
-from unmask.tokenization.hangul import align_composed, is_composed
+from unmask.tokenization.hangul import align_composed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,10 @@ class SplitText:
         """Where in the original a place of the text with spaces is; both count characters."""
         return offset - bisect_left(self.spaces, offset)
 
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
+        """Where in the original a part of the text with spaces is."""
+        return self.original_offset(start), self.original_offset(end)
+
     @classmethod
     def cut(cls, text: str, cuts: Sequence[int]) -> SplitText:
         """Put a space before each of these characters, given in rising order."""
@@ -64,21 +68,17 @@ def split_morphemes(texts: Sequence[str], *, protected: re.Pattern[str] | None =
         SettingsError: kiwipiepy is not installed.
     """
     has_hangul = [index for index, text in enumerate(texts) if _HANGUL.search(text)]
-    aligned = {index: _align(texts[index]) for index in has_hangul}
+    aligned = {index: align_composed(texts[index]) for index in has_hangul}
     found = _kiwi().tokenize([aligned[index][0] for index in has_hangul]) if has_hangul else ()
     cuts: dict[int, list[int]] = {}
     for index, morphemes in zip(has_hangul, found, strict=True):
         composed, starts = aligned[index]
-        cuts[index] = [cut if starts is None else starts[cut] for cut in _boundaries(composed, morphemes)]
+        cuts[index] = [starts[cut] for cut in _boundaries(composed, morphemes)]
     if protected is not None:
         for index in has_hangul:
             spans = [match.span() for match in protected.finditer(texts[index])]
             cuts[index] = [cut for cut in cuts[index] if not any(start < cut < end for start, end in spans)]
     return [SplitText.cut(text, cuts.get(index, [])) for index, text in enumerate(texts)]
-
-
-def _align(text: str) -> tuple[str, list[int] | None]:
-    return (text, None) if is_composed(text) else align_composed(text)
 
 
 def _boundaries(text: str, morphemes: Sequence[Any]) -> list[int]:

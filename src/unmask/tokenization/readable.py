@@ -15,8 +15,8 @@ _BEFORE = "a"  # stands before the piece, as decoders treat the first one of a t
 def piece_text(tokenizer: Tokenizer, token_id: int) -> str:
     """Return what a piece writes, without the marks of its vocabulary: "dog" for dog, Ġdog and ▁dog, "s" for ##s.
 
-    `Tokenizer.word_starts` tells whether it begins a word. Bytes that are no whole character read U+FFFD; an id outside the
-    vocabulary is "".
+    `Tokenizer.word_starts` tells whether it begins a word. Bytes that are no whole character read U+FFFD, and an id
+    outside the vocabulary "".
     """
     token = tokenizer.id_to_token(token_id)
     if token is None or tokenizer.backend.decoder is None or token_id in tokenizer.special_ids:

@@ -29,13 +29,13 @@ from unmask.tokenization.encoding import (
     pad,
     truncate,
 )
-from unmask.tokenization.hangul import composing_state, is_composed
+from unmask.tokenization.hangul import ComposedText, composing_state, is_composed
 from unmask.tokenization.morphemes import SplitText, split_morphemes
 from unmask.tokenization.sentencepiece import build_albert
 from unmask.tokenization.wordpiece import build_wordpiece
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -350,7 +350,8 @@ class Tokenizer:
         inputs = list(columns[0]) if text_pairs is None else list(zip(*columns, strict=True))
         try:
             backend = self._backend_for_composed
-            if backend is not self.backend and not all(is_composed(text) for column in columns for text in column):
+            is_plain = backend is self.backend or all(is_composed(text) for column in columns for text in column)
+            if not is_plain:
                 backend = self.backend
             raw = backend.encode_batch(inputs, add_special_tokens=add_special_tokens)
         except TypeError:
@@ -358,12 +359,12 @@ class Tokenizer:
             _check_characters("text_pairs", text_pairs or ())
             raise
         encodings = [Encoding.from_backend(encoding) for encoding in raw]
+        if not is_plain:
+            for encoding, *parts in zip(encodings, *columns, strict=True):
+                _move_offsets(encoding, [ComposedText(text).whole_characters for text in parts])
         if split:
-            for encoding, *parts in zip(encodings, *split, strict=True):
-                encoding.offsets[:] = [
-                    (start, end) if owner is None else tuple(map(parts[owner].original_offset, (start, end)))
-                    for owner, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
-                ]
+            for encoding, *cut in zip(encodings, *split, strict=True):
+                _move_offsets(encoding, [text.original_span for text in cut])
         return encodings
 
     @cached_property
@@ -425,6 +426,14 @@ def _check_texts(name: str, texts: Sequence[str]) -> None:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{index}] must be a str, not {type(text).__name__}")
+
+
+def _move_offsets(encoding: Encoding, movers: Sequence[Callable[[int, int], tuple[int, int]]]) -> None:
+    """Change the offsets of an encoding just made, by a function for each of its texts."""
+    encoding.offsets[:] = [
+        (start, end) if owner is None else movers[owner](start, end)
+        for owner, (start, end) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
+    ]
 
 
 def _check_characters(name: str, texts: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import json
 import math
 from collections import Counter
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Normalization", "train_on_texts", "train_tokenizer"]
-
-from typing import Literal
 
 Normalization = Literal["nfc", "nfkc", "none"]
 
@@ -102,8 +100,8 @@ def train_on_texts(
 
     Args:
         texts: read once, in order; never held.
-        kind: "wordpiece" (Schuster and Nakajima 2012), "bpe" on bytes (Radford et al. 2019), "unigram" (Kudo 2018); None
-            is what the family's paper used.
+        kind: "wordpiece" (Schuster and Nakajima 2012), "bpe" on bytes (Radford et al. 2019), "unigram" (Kudo 2018);
+            None is what the family's paper used.
         vocab_size: ids at most, special tokens included; fewer where the text has no more to give.
         family: whose special tokens, their ids, and template.
         lowercase: make letters small.

@@ -133,7 +133,8 @@ def fill(text: str, /, *, model: str, top_k: int = 5) -> list[list[Guess]]:
         DataError: the text has no mask, or is longer than the model takes.
         SettingsError: top_k is less than 1 or more than there are words.
     """
-    pretrained = load(model, head=_masked_head(model))
+    folder, head = _find_masked_head(model)
+    pretrained = load(folder, head=head)
     tokenizer = pretrained.tokenizer
     if tokenizer.mask_token is None:
         raise CheckpointError(f"{model}: its tokenizer has no mask token, so there is nothing to fill")
@@ -191,18 +192,20 @@ def _guess(tokenizer: Tokenizer, text: TextWithMasks, number: int, token_id: int
     )
 
 
-def _masked_head(model: str | Path) -> str:
-    """Find the head of a checkpoint that can guess words."""
+def _find_masked_head(model: str | Path) -> tuple[str | Path, str]:
+    """Find a checkpoint that can guess words, and its head; of an ELECTRA's run that is the generator."""
     folder = resolve(model)
     config = read_model_config(folder)
     head = saved_head(config)
-    if head not in ("masked-lm", "pre-training"):
-        saved = ", ".join(config.architectures) or "no architecture named"
-        advice = {
-            "replaced-token": "that is ELECTRA's discriminator; give the generator that was saved beside it",
-            "causal-lm": "it writes on from a text instead: unmask generate",
-        }.get(head, "choose one saved with one, such as BertForMaskedLM or BertForPreTraining")
-        raise CheckpointError(
-            f"{folder}: this checkpoint ({saved}) has no masked LM head, so it cannot fill masks: {advice}"
-        )
-    return head
+    if head in ("masked-lm", "pre-training"):
+        return model, head
+    if head == "replaced-token" and (folder.parent / "generator" / "config.json").is_file():
+        return folder.parent / "generator", "masked-lm"
+    saved = ", ".join(config.architectures) or "no architecture named"
+    advice = {
+        "replaced-token": "it is ELECTRA's discriminator, so give the generator it was trained with",
+        "causal-lm": "it goes on from a text instead: unmask generate",
+    }.get(head, "choose one saved with one, such as BertForMaskedLM or BertForPreTraining")
+    raise CheckpointError(
+        f"{folder}: this checkpoint ({saved}) has no masked LM head, so it cannot fill masks: {advice}"
+    )

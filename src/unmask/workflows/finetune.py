@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,17 +16,25 @@ import torch
 from rich.console import Console
 
 from unmask.data import names_a_file, read_table, split_indices
-from unmask.errors import DataError, SettingsError
+from unmask.errors import SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
 from unmask.tasks import TASKS, FineTuning, Samples, Task
-from unmask.training import FREE_TO_CHANGE, is_main_process, train, training_device
+from unmask.training import is_main_process, train, training_device
 from unmask.workflows.evaluate import evaluate_entry
 from unmask.workflows.loading import Pretrained, load, save_pretrained
 from unmask.workflows.model_card import model_card
-from unmask.workflows.run_folder import as_json, describe, open_run_folder, refuse_used_folder
-from unmask.workflows.settings import FinetuneSettings, read_settings, with_types
+from unmask.workflows.run_folder import (
+    as_json,
+    describe,
+    is_complete,
+    open_run_folder,
+    refuse_changed_data,
+    remove_checkpoints,
+)
+from unmask.workflows.run_settings import resolve_settings, with_types
+from unmask.workflows.settings import FinetuneSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +78,12 @@ def finetune(
     Raises:
         UnmaskError: data, checkpoint or settings that cannot be used; the message says what to do.
     """
-    settings = _resolve(dataclasses.replace(settings or FinetuneSettings(), **with_types(changes)))
+    settings = _resolve(dataclasses.replace(settings or FinetuneSettings(), **with_types(FinetuneSettings, changes)))
     output_dir = settings.output_dir
     assert output_dir is not None
     console = console or Console(stderr=True, quiet=not is_main_process())
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    if settings.resume and _is_complete(output_dir):
+    if settings.resume and is_complete(output_dir):
         say(f"{output_dir} is complete: there is nothing to resume")
         return _result(output_dir) if is_main_process() else None
 
@@ -98,7 +105,7 @@ def finetune(
     samples = _encode(examples, task, pretrained, settings, say)
     if is_main_process():
         described = {name: describe(task, samples[name], settings.global_batch_size) for name in ("train", "dev")}
-        _refuse_changed_data(output_dir / "data.json", described, settings)
+        refuse_changed_data(output_dir, described, resume=settings.resume)
         config = as_json(settings) | {"labels": task.recorded_labels}
         open_run_folder(output_dir, config, resume=settings.resume)
         write_json(output_dir / "data.json", described)
@@ -130,33 +137,13 @@ def finetune(
     card = model_card(settings, pretrained, task, entries, num_examples=len(examples["train"]))
     save_pretrained(model.cpu(), pretrained.tokenizer, output_dir / "model", model_card=card, replace=True)
     write_report(output_dir)
-    # Last, because until then the run can be resumed; in one step, because half of them would be damaged checkpoints.
-    shutil.rmtree((output_dir / "checkpoints").rename(output_dir / ".checkpoints.partial"))
+    remove_checkpoints(output_dir)
     return _result(output_dir)
 
 
 def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     """Ask for what must be given; a run that is resumed keeps the settings it has."""
-    if settings.output_dir is None:
-        raise SettingsError("output_dir is missing: name the run folder, such as --output-dir runs/mine")
-    if is_main_process():  # the others may find what the first has just opened
-        refuse_used_folder(settings.output_dir, overwrite=settings.overwrite, resume=settings.resume)
-    config_file = settings.output_dir / "config.json"
-    if settings.resume and config_file.is_file():
-        recorded = read_settings(config_file)
-        own: dict[str, Any] = {"resume": True, "overwrite": False, "output_dir": settings.output_dir}
-        for field in dataclasses.fields(settings):
-            given, before = getattr(settings, field.name), getattr(recorded, field.name)
-            if field.name in own or given in (before, field.default):
-                continue
-            if field.name in (*FREE_TO_CHANGE, "data_dir"):
-                own[field.name] = given
-            else:
-                raise SettingsError(
-                    f"{field.name} is {given!r}, but the run in {settings.output_dir} has {before!r}: "
-                    "leave it out to resume, or start another run"
-                )
-        settings = dataclasses.replace(recorded, **own)
+    settings = resolve_settings(settings)
     if settings.train is None:
         raise SettingsError("train is missing: name the labelled file to learn from, such as --train train.tsv")
     return settings
@@ -211,18 +198,6 @@ def _encode(
             )
         say(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}")
     return samples
-
-
-def _refuse_changed_data(path: Path, described: dict[str, Any], settings: FinetuneSettings) -> None:
-    """Make sure that a run goes on with the data it began with."""
-    if settings.resume and path.is_file() and json.loads(path.read_bytes()) != described:
-        raise DataError(
-            "the data are not those the run began with: give it the same files, or start another run", path=path
-        )
-
-
-def _is_complete(output_dir: Path) -> bool:
-    return (output_dir / "model").is_dir() and not (output_dir / "checkpoints").exists()
 
 
 def _result(output_dir: Path) -> FinetuneResult:

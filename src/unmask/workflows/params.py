@@ -82,7 +82,7 @@ class ModelSize:
 def params(
     *models: str | Path, head: str = "encoder", num_labels: int | None = None, seq_length: int | None = None
 ) -> list[ModelSize]:
-    """Count parameters by part, memory and forward FLOPs per token, from each model's config alone: no weights are read.
+    """Count parameters by part, memory and forward FLOPs per token, from each model's config alone, without weights.
 
     Args:
         models: folders that hold a config.json, hub ids, "minilm", or the names of published sizes, which need no

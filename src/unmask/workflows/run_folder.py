@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shlex
@@ -19,14 +20,27 @@ from unmask.errors import DataError
 from unmask.files import remove_leftovers, write_json, write_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from unmask.tasks import Samples, Task
 
-__all__ = ["as_json", "describe", "is_run", "open_run_folder", "refuse_used_folder"]
+__all__ = [
+    "as_json",
+    "command_of",
+    "describe",
+    "describe_lengths",
+    "is_complete",
+    "is_run",
+    "open_run_folder",
+    "refuse_changed_data",
+    "refuse_used_folder",
+    "remove_checkpoints",
+]
 
 _CONFIG = "config.json"
 _START = ("environment.json", "command.txt", _CONFIG)  # in the order they are written
 _REST = (
-    *("data.json", "metrics.jsonl", "checkpoints", "model"),
+    *("data.json", "metrics.jsonl", "checkpoints", "model", "generator"),
     *("predictions_dev.jsonl", "evaluation.json", "plots", "report.html"),
 )
 
@@ -34,6 +48,35 @@ _REST = (
 def is_run(folder: Path) -> bool:
     """Whether a run was begun here."""
     return all((folder / name).is_file() for name in _START)
+
+
+def command_of(config: dict[str, Any]) -> str:
+    """Tell which command a run is of, by its config.json."""
+    return "pretrain" if config.get("task") == "pretraining" else "finetune"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a run has come to its end: it has a model, and can no longer be resumed."""
+    return (folder / "model").is_dir() and not (folder / "checkpoints").exists()
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Make a run complete; the last thing it does, because until then it can be resumed."""
+    # In one step, because half of them would be damaged checkpoints.
+    shutil.rmtree((folder / "checkpoints").rename(folder / ".checkpoints.partial"))
+
+
+def refuse_changed_data(folder: Path, described: dict[str, Any], *, resume: bool) -> None:
+    """Make sure that a run goes on with the data it began with.
+
+    Raises:
+        DataError: `data.json` says otherwise.
+    """
+    path = folder / "data.json"
+    if resume and path.is_file() and json.loads(path.read_bytes()) != described:
+        raise DataError(
+            "the data are not those the run began with: give it the same files, or start another run", path=path
+        )
 
 
 def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -110,20 +153,26 @@ def describe(task: Task[Any], samples: Samples, batch_size: int) -> dict[str, An
         samples: the set, with targets.
         batch_size: texts of a batch that is padded to its longest, in the order of the set.
     """
-    lengths = samples.lengths
+    return {
+        "rows": len(samples),
+        "labels": task.count_targets(samples),
+        **describe_lengths(samples.lengths, batch_size),
+        "truncated_texts": samples.num_truncated_texts,
+        "sha256": _fingerprint(samples),
+    }
+
+
+def describe_lengths(lengths: NDArray[np.int64], batch_size: int) -> dict[str, Any]:
+    """Count tokens, and the positions that padding would have made of them; the arguments are those of `describe`."""
     longest = [
         int(batch.max()) * len(batch) for batch in np.split(lengths, range(batch_size, len(lengths), batch_size))
     ]
     padded = {f"padded_tokens_{width}": width * len(lengths) for width in (64, 128) if width >= lengths.max()}
     return {
-        "rows": len(samples),
-        "labels": task.count_targets(samples),
         "tokens": int(lengths.sum()),
         "padded_tokens_longest": sum(longest),
         **padded,
         "length_histogram": [[int(n), int(c)] for n, c in zip(*np.unique(lengths, return_counts=True), strict=True)],
-        "truncated_texts": samples.num_truncated_texts,
-        "sha256": _fingerprint(samples),
     }
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from unmask.errors import DataError, SettingsError
 from unmask.tasks import TASKS, Columns
-from unmask.training import TrainingSettings
+from unmask.workflows.run_settings import RunSettings
 
-__all__ = ["FinetuneSettings", "read_settings", "with_types"]
+__all__ = ["FinetuneSettings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(TrainingSettings):
+class FinetuneSettings(RunSettings):
     """Fine-tune a pretrained model on labelled texts, evaluate it, and leave a model folder and a report.
 
     Args:
@@ -27,22 +23,20 @@ class FinetuneSettings(TrainingSettings):
         dev: files to choose the best checkpoint by, scored together and each alone; without any, a part of train.
         dev_fraction: how much of train is held back where there is no dev file, a fraction in (0, 1).
         test: files that no choice is made on, scored once by the best checkpoint.
-        output_dir: the run folder.
-        overwrite: replace a run that is in the output folder.
-        resume: go on with the run in the output folder, with its own settings, from its newest checkpoint.
         column_names: names for the columns of files without a header.
         text_column: the column of the text; None takes sentence, text, ... whichever there is.
         text_pair_column: the column of the second text of a pair; None where texts stand alone.
         label_column: the column of the label; None takes label, labels or class.
         labels: the labels in the order of their ids, each `value` or `value=name`; None takes what
             the training file has, sorted.
-        data_dir: folder in which relative paths of data are also looked for; None is the variable UNMASK_DATA_DIR.
         max_seq_length: tokens of the longest input, special tokens included; longer texts are cut. None is the model's
             own limit.
 
     Raises:
         SettingsError: a value outside its range, or two that contradict one another.
     """
+
+    command: ClassVar[str] = "finetune"
 
     task: Literal["classification"] = "classification"
     metric_for_best: str = "mcc"
@@ -51,15 +45,11 @@ class FinetuneSettings(TrainingSettings):
     dev: tuple[str, ...] = ()
     dev_fraction: float = 0.1
     test: tuple[str, ...] = ()
-    output_dir: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
     column_names: tuple[str, ...] | None = None
     text_column: str | None = None
     text_pair_column: str | None = None
     label_column: str | None = None
     labels: tuple[str, ...] | None = None
-    data_dir: Path | None = None
     max_seq_length: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,37 +59,7 @@ class FinetuneSettings(TrainingSettings):
         self._require("task", f"one of {', '.join(TASKS)}", self.task in TASKS)
         metrics = TASKS[self.task].metrics
         self._require("metric_for_best", f"one of {', '.join(metrics)}", self.metric_for_best in metrics)
-        if self.overwrite and self.resume:
-            raise SettingsError("overwrite and resume contradict one another: give one of the two")
-
-    @property
-    def training(self) -> TrainingSettings:
-        """What the training loop is told of these settings."""
-        names = [field.name for field in dataclasses.fields(TrainingSettings)]
-        return TrainingSettings(**{name: getattr(self, name) for name in names})
 
     @property
     def columns(self) -> Columns:
         return Columns(text=self.text_column, text_pair=self.text_pair_column, label=self.label_column)
-
-
-def read_settings(config_file: Path) -> FinetuneSettings:
-    """Read the settings of a run."""
-    try:
-        return FinetuneSettings(**with_types(json.loads(config_file.read_bytes())))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"no settings that this version can resume ({error}): start again", path=config_file) from error
-
-
-def with_types(values: dict[str, Any]) -> dict[str, Any]:
-    """Give values, as JSON, recipes and people write them, the types of the fields; one file is a list of one."""
-    given = {name: value for name, value in values.items() if value is not None}
-    paths = {name: Path(given[name]) for name in ("output_dir", "data_dir") if name in given}
-    names = {name: str(given[name]) for name in ("model", "train") if name in given}
-    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
-    name_lists = {
-        name: (str(given[name]),) if isinstance(given[name], str | Path) else tuple(map(str, given[name]))
-        for name in ("dev", "test", "labels", "column_names")
-        if name in given
-    }
-    return values | paths | names | lists | name_lists

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unmask.errors import DataError, SettingsError
-from unmask.models.cache import KeyValueCache
-from unmask.models.registry import encoder_of
+from unmask.models.generation import generate_ids
+from unmask.models.headed import ForCausalLM
 from unmask.packing import pack
-from unmask.tokenization.readable import piece_text
+from unmask.pretraining.objectives import GeneratorAndDiscriminator
 from unmask.workflows.fill import TextWithMasks, guess_masks
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _WITH_MASKS = {
     ),
     "ko": (
         "그는 [MASK] 열고 방으로 들어갔다.",
-        "서울은 대한민국의 [MASK]이다.",
+        "그는 대한민국의 [MASK] 서울에서 태어났다.",
         "이 영화는 정말 [MASK].",
         "나는 [MASK] 집에 갔다.",
     ),
@@ -79,11 +79,11 @@ def make_show(
         max_seq_length: tokens the model takes.
 
     Returns:
-        A function of a model in eval mode. It gives dicts, each with "kind", "prompt" and "guesses", a list of
-        {"token", "probability", "text"}: of kind "fill" the top 3 words for each mask, and the text with each; of kind
-        "continuation" one guess, its text the prompt and 20 tokens, each the likeliest, its probability the mean of
-        theirs; of kind "replaced" every token of the prompt in order, how probable the discriminator thinks it that it
-        was replaced, and as its text "replaced" or "original", the truth.
+        A function of a model in eval mode. It gives dicts, each with "kind", "prompt" and "guesses", a list of dicts
+        again: of kind "fill" the top 3 for each mask, with "token", "probability" and "text", the whole sentence; of
+        kind "continuation" one with "text", the prompt and up to 20 tokens more, each the likeliest; of kind "replaced"
+        one for every token of the prompt, with "token", "probability" that it was replaced, as the discriminator sees
+        it, and as "text" the truth, "replaced" or "original".
 
     Raises:
         CheckpointError: the tokenizer has no mask token.
@@ -105,9 +105,14 @@ def make_show(
                 raise DataError(f"fill_texts, {text!r}: {error.problem}") from error
     if head != "replaced-token":
         return _Fills(tokenizer, encoded)
-    verdict = _Verdict(tokenizer, *_REPLACED.get(language, _REPLACED["en"]), max_seq_length=max_seq_length)
     fills = _Fills(tokenizer, encoded)
-    return lambda model: fills(model.generator) + verdict(model.discriminator)  # type: ignore[arg-type]
+    verdict = _Verdict(tokenizer, *_REPLACED.get(language, _REPLACED["en"]), max_seq_length=max_seq_length)
+
+    def show(model: nn.Module) -> list[dict[str, Any]]:
+        assert isinstance(model, GeneratorAndDiscriminator)
+        return fills(model.generator) + verdict(model.discriminator)
+
+    return show
 
 
 class _Fills:
@@ -138,46 +143,34 @@ class _Continuations:
     """How the model goes on, always with the likeliest token."""
 
     def __init__(self, tokenizer: Tokenizer, texts: Sequence[str], *, max_seq_length: int | None) -> None:
-        self.tokenizer, self.prompts, self.ids = tokenizer, list[str](), list[list[int]]()
+        self.tokenizer, self.prompts = tokenizer, list[tuple[str, list[int]]]()
         for text in texts:
             prompt = text.partition("[MASK]")[0].rstrip()
             ids = tokenizer.encode(prompt, add_special_tokens=False).input_ids
             if not ids:
                 raise DataError(f"fill_texts, {text!r}: there is nothing before the mask to go on from")
             if max_seq_length is None or len(ids) < max_seq_length:
-                self.prompts.append(prompt)
-                self.ids.append(ids)
+                self.prompts.append((prompt, ids))
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
-        if not self.ids:
+        assert isinstance(model, ForCausalLM)
+        if not self.prompts:
             return []
-        reach, longest = encoder_of(model).embeddings.max_seq_length, max(map(len, self.ids))
-        num_new = max(0, min(_NEW_TOKENS, reach - longest))
-        device = next(model.parameters()).device
-        cache = KeyValueCache(num_sequences=len(self.ids), capacity=longest + num_new)
-        batch = pack(self.ids)
-        tokens, probabilities = [], []
-        with torch.inference_mode():
-            for _ in range(num_new):
-                last = (batch.cu_seqlens[1:] - 1).long().to(device)
-                logits = model(batch.to(device), last, cache=cache).logits[:, : self.tokenizer.vocab_size]
-                probability, token = logits.float().softmax(-1).max(-1)
-                tokens.append(token.cpu())
-                probabilities.append(probability.cpu())
-                batch = pack(tokens[-1][:, None].numpy())
-        shown = []
-        for number, prompt in enumerate(self.prompts):
-            new = [int(token[number]) for token in tokens]
-            count = next((at for at, token in enumerate(new) if token == self.tokenizer.eos_token_id), len(new))
-            text = self.tokenizer.decode(self.ids[number] + new[:count])
-            chances = [float(probability[number]) for probability in probabilities[: max(count, 1)]]
-            guess = {
-                "token": piece_text(self.tokenizer, new[0]) if new else "",
-                "probability": sum(chances) / max(len(chances), 1),
-                "text": text,
+        end_id = self.tokenizer.eos_token_id
+        written = generate_ids(
+            model,
+            [ids for _, ids in self.prompts],
+            max_new_tokens=_NEW_TOKENS,
+            end_ids=() if end_id is None else (end_id,),
+        )
+        return [
+            {
+                "kind": "continuation",
+                "prompt": prompt,
+                "guesses": [{"text": self.tokenizer.decode(ids + continuation.token_ids)}],
             }
-            shown.append({"kind": "continuation", "prompt": prompt, "guesses": [guess]})
-        return shown
+            for (prompt, ids), [continuation] in zip(self.prompts, written, strict=True)
+        ]
 
 
 class _Verdict:
@@ -186,7 +179,7 @@ class _Verdict:
     def __init__(
         self, tokenizer: Tokenizer, text: str, word: str, replacement: str, *, max_seq_length: int | None
     ) -> None:
-        self.text, self.replacement = text.replace(word, replacement), replacement
+        self.text = text.replace(word, replacement)
         encoding = tokenizer.encode(self.text)
         self.ids, self.types = encoding.input_ids, encoding.token_type_ids
         self.is_shown = max_seq_length is None or len(encoding) <= max_seq_length

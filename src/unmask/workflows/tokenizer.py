@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence  # noqa: TC003 - the command line is made from these annotations
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import DataError
 from unmask.files import new_folder, write_json
 from unmask.tokenization.corpus import find_texts, read_texts
-from unmask.tokenization.families import FamilyName, Kind
+from unmask.tokenization.families import FamilyName, Kind  # noqa: TC001
 from unmask.tokenization.report import TokenizerReport
 from unmask.tokenization.report import tokenizer_report as report_on_texts
 from unmask.tokenization.training import Normalization, train_on_texts
 from unmask.workflows.loading import load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from unmask.tokenization import Tokenizer
 
@@ -76,7 +77,6 @@ def train_tokenizer(
     text_column: str | None = None,
     data_dir: Path | None = None,
     overwrite: bool = False,
-    show_progress: bool = False,
 ) -> TrainedTokenizer:
     """Learn a vocabulary from text, save it in Hugging Face's layout, and report how it does on held-out text.
 
@@ -102,7 +102,6 @@ def train_tokenizer(
         text_column: the column of .jsonl and .parquet files; None is "text".
         data_dir: folder in which a relative path is also looked for; None is the variable UNMASK_DATA_DIR.
         overwrite: take the place of a folder that is there.
-        show_progress: say on stderr how far it is.
 
     Raises:
         DataError: a file cannot be used, there is no text, or the folder exists.
@@ -113,7 +112,7 @@ def train_tokenizer(
         _refuse_existing(output_dir)
     paths = find_texts(files, data_dir=data_dir)
     held_out_paths = find_texts(held_out, data_dir=data_dir) if held_out else None
-    counted = _CountedTexts(every=None if held_out_paths else _HELD_OUT_EVERY, show_progress=show_progress)
+    counted = _CountedTexts(every=None if held_out_paths else _HELD_OUT_EVERY)
     tokenizer = train_on_texts(
         counted.pass_on(read_texts(paths, text_column=text_column)),
         kind=kind,
@@ -169,15 +168,15 @@ def tokenizer_report(
 class _CountedTexts:
     """Counts texts as they pass, keeps every so-many-th apart, and gives a sign of life now and then."""
 
-    def __init__(self, *, every: int | None, show_progress: bool) -> None:
-        self._every, self._show_progress = every, show_progress
+    def __init__(self, *, every: int | None) -> None:
+        self._every = every
         self.held_out: list[str] = []
         self.num_texts = 0
 
     def pass_on(self, texts: Iterable[str]) -> Iterator[str]:
         from rich.console import Console
 
-        console = Console(stderr=True, quiet=not self._show_progress)
+        console = Console(stderr=True)
         with console.status("reading") as status:
             for number, text in enumerate(texts, start=1):
                 if self._every and number % self._every == 0 and len(self.held_out) < _MOST_HELD_OUT:

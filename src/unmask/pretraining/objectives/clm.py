@@ -21,7 +21,7 @@ __all__ = ["CausalLanguageModelling"]
 
 
 class CausalLanguageModelling(TokenObjective):
-    """Guess the token after each, from those before it. Section 3.1, equation 1; a sequence's last token guesses none."""
+    """Guess the token after each, from those before it. Section 3.1, equation 1; no guess follows the last token."""
 
     name = "clm"
     head = "causal-lm"

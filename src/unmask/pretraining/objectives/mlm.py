@@ -79,5 +79,5 @@ class MaskedLanguageModelling(TokenObjective):
 
 
 def perplexity(loss: float) -> float:
-    """The number of equally likely tokens that would leave a model as surprised as a loss in nats says; e to the loss."""
+    """How many equally likely tokens would leave a model as surprised as a loss in nats says: e to the loss."""
     return math.exp(min(loss, 700.0))  # beyond that a float ends

@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -61,7 +60,7 @@ class TokenObjective(ABC):
 
     @abstractmethod
     def compute_losses(self, model: nn.Module, batch: PretrainingBatch) -> tuple[Tensor, EncoderOutput]:
-        """Run the model: each term of the loss, weighted and summed over its targets, (terms,); and the encoder's output."""
+        """Run the model: each term of the loss, weighted and summed over targets, (terms,), and the encoder's output."""
 
     @abstractmethod
     def measure(self, model: nn.Module, batch: PretrainingBatch) -> tuple[dict[str, float], EncoderOutput]:
