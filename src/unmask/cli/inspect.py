@@ -62,9 +62,7 @@ def run(arguments: Sequence[str]) -> None:
         from unmask.files import write_bytes
         from unmask.reporting.plots import layer_changes_plot, to_picture
 
-        series = {
-            model.model: [(layer.l2_distance, layer.degrees) for layer in model.layers] for model in changes
-        }
+        series = {model.model: [(layer.l2_distance, layer.degrees) for layer in model.layers] for model in changes}
         write_bytes(typed.output, to_picture(layer_changes_plot(series), typed.output.suffix))
 
 

@@ -6,7 +6,7 @@ P positions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unmask.models.albert import AlbertConfig
 from unmask.models.bert import BertConfig
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLISHED_NAMES", "published_config"]
 
+_Table = dict[str, tuple[int, ...]]
+
 # fmt: off
 
 # Devlin et al. 2019 (arXiv:1810.04805), section 3; the smaller ones Turc et al. 2019 (arXiv:1908.08962), section 3.
-_BERT = {                                          # L     H   A     I       V
+_BERT: _Table = {                                  # L     H   A     I       V
     "prajjwal1/bert-tiny":                         ( 2,  128,  2,  512,  30522),
     "prajjwal1/bert-mini":                         ( 4,  256,  4, 1024,  30522),
     "prajjwal1/bert-small":                        ( 4,  512,  8, 2048,  30522),
@@ -40,13 +42,13 @@ _BERT = {                                          # L     H   A     I       V
 }
 
 # Liu et al. 2019 (arXiv:1907.11692), table 9.
-_ROBERTA = {                                       # L     H   A     I       V
+_ROBERTA: _Table = {                               # L     H   A     I       V
     "FacebookAI/roberta-base":                     (12,  768, 12, 3072,  50265),
     "FacebookAI/roberta-large":                    (24, 1024, 16, 4096,  50265),
 }
 
 # Lan et al. 2020 (arXiv:1909.11942), table 1. All layers are one.
-_ALBERT = {                                        # L     H   A      I      V    E
+_ALBERT: _Table = {                                # L     H   A      I      V    E
     "albert/albert-base-v2":                       (12,  768, 12,  3072, 30000, 128),
     "albert/albert-large-v2":                      (24, 1024, 16,  4096, 30000, 128),
     "albert/albert-xlarge-v2":                     (24, 2048, 16,  8192, 30000, 128),
@@ -54,7 +56,7 @@ _ALBERT = {                                        # L     H   A      I      V  
 }
 
 # Clark et al. 2020 (arXiv:2003.10555), table 6. The small generator that was released is as large as its discriminator.
-_ELECTRA = {                                       # L     H   A     I      V     E
+_ELECTRA: _Table = {                               # L     H   A     I      V     E
     "google/electra-small-discriminator":          (12,  256,  4, 1024, 30522,  128),
     "google/electra-small-generator":              (12,  256,  4, 1024, 30522,  128),
     "google/electra-base-discriminator":           (12,  768, 12, 3072, 30522,  768),
@@ -64,12 +66,12 @@ _ELECTRA = {                                       # L     H   A     I      V   
 }
 
 # Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", section 4.1.
-_OPENAI_GPT = {                                    # L     H   A     I      V
+_OPENAI_GPT: _Table = {                            # L     H   A     I      V
     "openai-community/openai-gpt":                 (12,  768, 12, 3072, 40478),
 }
 
 # Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", table 2; the heads from the release.
-_GPT2 = {                                          # L     H   A     I      V
+_GPT2: _Table = {                                  # L     H   A     I      V
     "openai-community/gpt2":                       (12,  768, 12, 3072, 50257),
     "openai-community/gpt2-medium":                (24, 1024, 16, 4096, 50257),
     "openai-community/gpt2-large":                 (36, 1280, 20, 5120, 50257),
@@ -89,11 +91,9 @@ def published_config(name: str) -> ModelConfig | None:
     if row := _ROBERTA.get(whole):  # two of its 514 positions come before the first token's
         return RobertaConfig(**_common(*row), max_position_embeddings=514, type_vocab_size=1)
     if row := _ALBERT.get(whole):
-        *row, embedding = row
-        return AlbertConfig(**_common(*row), embedding_size=embedding, max_position_embeddings=512, type_vocab_size=2)
+        return AlbertConfig(**_common(*row[:5]), embedding_size=row[5], max_position_embeddings=512, type_vocab_size=2)
     if row := _ELECTRA.get(whole):
-        *row, embedding = row
-        return ElectraConfig(**_common(*row), embedding_size=embedding, max_position_embeddings=512, type_vocab_size=2)
+        return ElectraConfig(**_common(*row[:5]), embedding_size=row[5], max_position_embeddings=512, type_vocab_size=2)
     if row := _OPENAI_GPT.get(whole):
         return OpenAIGPTConfig(**_common(*row), max_position_embeddings=512)
     if row := _GPT2.get(whole):
@@ -101,7 +101,7 @@ def published_config(name: str) -> ModelConfig | None:
     return None
 
 
-def _common(layers: int, hidden: int, heads: int, intermediate: int, vocab: int) -> dict[str, int]:
+def _common(layers: int, hidden: int, heads: int, intermediate: int, vocab: int) -> dict[str, Any]:
     return {
         "num_hidden_layers": layers,
         "hidden_size": hidden,

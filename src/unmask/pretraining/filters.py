@@ -62,7 +62,7 @@ _LIST_HEADING = re.compile(r"(?:LIST OF )?(?:CONTENTS|ILLUSTRATIONS|INDEX)\b", r
 _ENDS_LIKE_PROSE = re.compile(r"[.!?…:;,—–-][\"'”’)\]_*]*$")
 _ITALICS = re.compile(r"(?<!\w)_(.+?)_(?!\w)")
 
-_ARTICLE = re.compile(r" ?= [^=].*[^=] = ?|= \S = ?")
+_ARTICLE = re.compile(r" ?= [^=](?:.*[^=])? = ?")
 _SECTION = re.compile(r" ?(?:= ){2,}.* (?:= ?){2,}")
 _JOINED_MARKS = re.compile(r" @([-,.])@ ")
 _SPACE_BEFORE = re.compile(r" (?=[,.;:!?)\]%](?: |$)|'(?:s|t|re|ve|ll|d|m)(?: |$))")
@@ -205,7 +205,7 @@ def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
     """Blocks of lines joined, as the number of the first and one text; those without a word are left out."""
     for block in _blocks(lines):
         text = " ".join(" ".join(text for _, text in block).split())
-        if text.lstrip("[ _").startswith("Illustration") and text.endswith("]"):
+        if "Project Gutenberg" in text or (text.lstrip("[ _").startswith("Illustration") and text.endswith("]")):
             continue
         if any(character.isalnum() for character in text):
             yield block[0][0], _ITALICS.sub(r"\1", text)

@@ -366,7 +366,7 @@ class _TokenRun:
         lengths: NDArray[np.int64],
         separator_id: int | None,
     ) -> None:
-        self._tokens, self._starts = tokens, starts
+        self._tokens, self._starts = np.asarray(tokens), starts
         self._separator_id = separator_id or 0  # without one no document leaves room for it
         self._ends = np.cumsum(lengths + (separator_id is not None))  # in the run, separators included
         self._begins = np.concatenate([[0], self._ends[:-1]])

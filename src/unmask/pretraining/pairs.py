@@ -30,13 +30,13 @@ __all__ = ["PairMaker", "PairObjectiveName"]
 PairObjectiveName = Literal["nsp", "sop"]
 
 _PURPOSE = int.from_bytes(b"pairs")  # first part of a sample's key: no other use of a seed meets it
-_CANDIDATES = 32  # random runs that are looked at for each text that does not follow
+_CANDIDATES = 128  # random runs that are looked at for each text that does not follow
 # Counters of a sample, each for a draw of its own.
 _MIDDLE, _LABEL, _EDGE = 0, 1, 2
 _DOCUMENT = slice(8, 8 + _CANDIDATES)
 _START = slice(_DOCUMENT.stop, _DOCUMENT.stop + _CANDIDATES)
 _COUNTERS = np.arange(_START.stop)
-_FRONT = 128  # from here on, one for each token that is cut off
+_FRONT = 512  # from here on, one for each token that is cut off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class PairMaker:
     text: it stands alone, without a label.
 
     As in the original, tokens are cut off the longer text, from its front or back at random. A text from another
-    document differs from the original's in one thing: it is the one of 32 random runs of sentences that comes nearest
+    document differs from the original's in one thing: it is the one of 128 random runs of sentences that comes nearest
     to the length of the text it stands for. So the length of a pair does not tell its label, and is known beforehand.
 
     Args:
@@ -111,7 +111,7 @@ class PairMaker:
         if last - first < 2:
             return self.template.single(self.pieces.read(first, last)), None
         key = mix(_epoch_key(self.seed, epoch) + np.array([index], np.uint64) * GOLDEN)
-        draws = uniform(key, _COUNTERS)
+        draws = uniform(key, _COUNTERS if self.pair_objective == "nsp" else _COUNTERS[: _EDGE + 1])
         middle = first + 1 + int(draws[_MIDDLE] * (last - first - 1))
         label = None if self.pair_objective is None else int(draws[_LABEL] < 0.5)
         texts = [self.pieces.read(first, middle), self.pieces.read(middle, last)]

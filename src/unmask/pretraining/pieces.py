@@ -134,8 +134,9 @@ class Pieces:
         """
         counts = documents[:, 1] - documents[:, 0]
         sentences = _ranges(documents[:, 0], counts)
-        starts = store.sentence_starts[sentences]
-        lengths = store.sentence_starts[sentences + 1] - starts
+        sentence_starts = np.asarray(store.sentence_starts)  # a memory map is slower to index than what is behind it
+        starts = sentence_starts[sentences]
+        lengths = sentence_starts[sentences + 1] - starts
         num_parts = -(-lengths // max_length)  # none of an empty sentence
         offsets = _ranges(np.zeros_like(num_parts), num_parts) * max_length
         part_lengths = np.minimum(np.repeat(lengths, num_parts) - offsets, max_length)
@@ -143,7 +144,7 @@ class Pieces:
             raise DataError("the text is empty: there is no token to train on")
         document_ends = np.concatenate([[0], np.cumsum(num_parts)])[np.cumsum(counts)]
         return cls(
-            tokens=store.tokens,
+            tokens=np.asarray(store.tokens),
             starts=np.repeat(starts, num_parts) + offsets,
             cumulative=np.concatenate([[0], np.cumsum(part_lengths)]),
             document_starts=np.unique(np.concatenate([[0], document_ends])),

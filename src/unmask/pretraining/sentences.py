@@ -63,7 +63,7 @@ _HESITATES = re.compile(r"I\b")
 _SPEECH = re.compile(
     r"(?:(?:Mr|Mrs|Miss|Ms|Dr|Sir|Lady|Lord|Madame|Monsieur|Captain|Colonel|Prince|Princess|Count|Uncle|Aunt|The|My)"
     r"\.? )?"
-    rf"(?:[{_CAPITAL}][\w’'-]*|old|little|young) (?:[{_CAPITAL}][\w’'-]* )?"
+    rf"(?!No|Every|Any)(?:[{_CAPITAL}][\w’'-]*|old|little|young) (?:[{_CAPITAL}][\w’'-]* )?"
     r"(?:said|says|cried|asked|replied|answered|exclaimed|returned|whispered|shouted|repeated|thought|inquired|enquired|"
     r"observed|remarked|continued|added|demanded|murmured|muttered)\b"
 )
@@ -89,6 +89,7 @@ _CARRIES_ON_PLAIN = re.compile(
 _TAKES_UP = re.compile(
     r"(?:이?라|하|고|며|는|은|란|이란|같|식|라든|에|의|을|를|와|과|도|만|처럼|부터|까지|로|으로|이다|이었|였|인|등|및)|[가이]\s"
 )
+_DAY = re.compile(r"\d\. ?\d{1,2}$")
 _FINAL_SYLLABLES = frozenset("다요죠까네음임함군봄됨듯지라자나야냐어아워해")  # behind dots of hesitation
 _SHORTEST_PLAIN = 8  # characters of a sentence that ends in a plain ending without a mark: "좋다 나쁘다 말이 많다"
 _LIST_LETTERS = frozenset("가나다라마바사아자차카타파하")
@@ -188,8 +189,10 @@ def _ends_in_korean(text: str, start: int, match: re.Match[str]) -> bool:
         return False
     previous = text[match.start() - 1] if match.start() > start else ""
     if marks == "." and not closers:
-        if _NUMERAL.fullmatch(text, start, match.start()) or (previous.isdigit() and text[match.end()].isdigit()):
-            return False  # "1. 의사는", "2020. 1. 3."
+        if _NUMERAL.fullmatch(text, start, match.start()):
+            return False  # "1. 의사는"
+        if previous.isdigit() and (text[match.end()].isdigit() or _DAY.search(text, start, match.start())):
+            return False  # "2020. 1. 3. 그는"
         if previous in _LIST_LETTERS and (match.start() - 1 == start or text[match.start() - 2].isspace()):
             return False  # "가. 의원"
         if previous.isascii() and previous.isalpha():

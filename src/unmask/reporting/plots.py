@@ -29,7 +29,9 @@ __all__ = [
     "learning_rate_plot",
     "lengths_plot",
     "padding_plot",
+    "scores_by_tokens_plot",
     "step_loss_plot",
+    "throughput_plot",
     "to_picture",
     "to_png",
     "to_svg",
@@ -77,32 +79,78 @@ def to_picture(figure: Figure, suffix: str) -> bytes:
     return image.getvalue()
 
 
-def step_loss_plot(steps: Sequence[Mapping[str, Any]], *, window: int, reference_loss: float | None = None) -> Figure:
+def step_loss_plot(
+    steps: Sequence[Mapping[str, Any]],
+    *,
+    window: int,
+    reference_loss: float | None = None,
+    key: str = "loss",
+    title: str = "Training loss of each batch",
+) -> Figure:
     """Training loss per batch, and its mean over the last `window` batches.
 
     Args:
-        steps: entries with `step`, `epoch` and `loss`.
+        steps: entries with `step`, `epoch` and `key`.
         window: number of batches averaged into the smoothed line, at least 1.
         reference_loss: what a model without skill would reach, drawn as a dashed line.
+        key: which loss.
+        title: what it is.
     """
-    import numpy as np
-
-    figure, axes = _new_figure("Training loss of each batch")
-    step = np.array([entry["step"] for entry in steps])
-    loss = np.array([entry["loss"] for entry in steps], dtype=float)
-    totals = np.concatenate([[0.0], np.cumsum(loss)])
-    ends = np.arange(1, len(loss) + 1)
-    starts = np.maximum(ends - window, 0)
-    mean = (totals[ends] - totals[starts]) / (ends - starts)
-    axes.plot(step, loss, color=LIGHT["blue"], linewidth=0.7, alpha=0.35)
-    axes.plot(step, mean, color=LIGHT["blue"], linewidth=1.8)
+    figure, axes = _new_figure(title)
+    _plot_smoothed(axes, steps, [entry[key] for entry in steps], window=window, colour="blue")
     if reference_loss is not None:
-        axes.axhline(reference_loss, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+        _draw_reference(axes, reference_loss)
         _label_line_ends(axes, {"No skill": (reference_loss, "muted")})
-    _mark_epoch_starts(axes, steps)
-    axes.set_xlabel("optimizer step")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(bottom=0)
+    return figure
+
+
+def throughput_plot(steps: Sequence[Mapping[str, Any]], *, window: int) -> Figure:
+    """Real tokens a second of each optimizer step, and their mean over the last `window` steps.
+
+    Args:
+        steps: entries with `step`, `epoch`, `num_tokens` and `seconds`.
+        window: as in `step_loss_plot`.
+    """
+    from matplotlib.ticker import EngFormatter
+
+    figure, axes = _new_figure("Tokens a second")
+    speeds = [entry["num_tokens"] / entry["seconds"] for entry in steps]
+    _plot_smoothed(axes, steps, speeds, window=window, colour="green")
+    axes.yaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+    return figure
+
+
+def scores_by_tokens_plot(
+    evaluations: Sequence[Mapping[str, Any]],
+    *,
+    names: Mapping[str, str],
+    title: str,
+    best_tokens: float,
+    reference: tuple[str, float] | None = None,
+) -> Figure:
+    """Scores after each evaluation, against the tokens that the model had been trained on.
+
+    Args:
+        evaluations: entries with `tokens` and the keys of `names`' values.
+        names: what to call each line, and the key it is read from.
+        title: what they are.
+        best_tokens: where the weights were kept, marked by an upright line.
+        reference: name and value of a dashed line.
+    """
+    from matplotlib.ticker import EngFormatter
+
+    figure, axes = _new_figure(title)
+    axes.axvline(best_tokens, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+    ends = _plot_lines(axes, evaluations, names, x="tokens")
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("tokens trained on")
+    axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+    if reference is not None:
+        name, value = reference
+        _draw_reference(axes, value)
+        ends[name] = (value, "muted")
+    _label_line_ends(axes, ends)
     return figure
 
 
@@ -162,15 +210,16 @@ def epoch_scores_plot(epochs: Sequence[Mapping[str, Any]], *, names: Mapping[str
     return figure
 
 
-def lengths_plot(histogram: Sequence[tuple[int, int]]) -> Figure:
+def lengths_plot(histogram: Sequence[tuple[int, int]], *, noun: str = "texts") -> Figure:
     """How many texts have how many tokens.
 
     Args:
         histogram: (length in tokens, number of texts), in any order.
+        noun: what they are.
     """
     import numpy as np
 
-    figure, axes = _new_figure("Number of texts")
+    figure, axes = _new_figure(f"Number of {noun}")
     lengths, counts = (np.array(values) for values in zip(*sorted(histogram), strict=True))
     axes.bar(lengths, counts, width=1, color=LIGHT["blue"], edgecolor=LIGHT["paper"], linewidth=0.4)
     middle = lengths[np.searchsorted(np.cumsum(counts), counts.sum() / 2)]
@@ -237,7 +286,7 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
     figure.set_size_inches(5.6, 5.6)
     distance_axes.set_subplotspec(figure.add_gridspec(2, 1)[0])
     degrees_axes = figure.add_subplot(2, 1, 2, facecolor="none", sharex=distance_axes)
-    _style(degrees_axes, "Degrees between the two")
+    _style(degrees_axes, "Angle between the two, in degrees of its cosine")
     for place, axes in enumerate((distance_axes, degrees_axes)):
         ends = {}
         for number, (model, layers) in enumerate(changes.items(), start=1):
@@ -307,15 +356,44 @@ def _plot_per_epoch(
     """Draw one line per name; returns the value and colour each ends in."""
     from matplotlib.ticker import MaxNLocator
 
-    ends = {}
-    for (name, key), (colour, marker) in zip(names.items(), cycle(_SERIES)):
-        points = [(entry["epoch"], entry[key]) for entry in epochs if key in entry]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=LIGHT[colour], marker=marker, markersize=4.5, linewidth=1.8)
-            ends[name] = (points[-1][1], colour)
+    ends = _plot_lines(axes, epochs, names, x="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     return ends
+
+
+def _plot_lines(
+    axes: Axes, entries: Sequence[Mapping[str, Any]], names: Mapping[str, str], *, x: str
+) -> dict[str, tuple[float, str]]:
+    ends = {}
+    for (name, key), (colour, marker) in zip(names.items(), cycle(_SERIES)):
+        points = [(entry[x], entry[key]) for entry in entries if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=LIGHT[colour], marker=marker, markersize=4.5, linewidth=1.8)
+            ends[name] = (points[-1][1], colour)
+    return ends
+
+
+def _plot_smoothed(
+    axes: Axes, steps: Sequence[Mapping[str, Any]], values: Sequence[float], *, window: int, colour: str
+) -> None:
+    """Draw a value of each step, pale, and its mean over the last `window` steps, bold."""
+    import numpy as np
+
+    step, value = np.array([entry["step"] for entry in steps]), np.array(values, dtype=float)
+    totals = np.concatenate([[0.0], np.cumsum(value)])
+    ends = np.arange(1, len(value) + 1)
+    starts = np.maximum(ends - window, 0)
+    axes.plot(step, value, color=LIGHT[colour], linewidth=0.7, alpha=0.35)
+    axes.plot(step, (totals[ends] - totals[starts]) / (ends - starts), color=LIGHT[colour], linewidth=1.8)
+    _mark_epoch_starts(axes, steps)
+    axes.set_xlabel("optimizer step")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_reference(axes: Axes, value: float) -> None:
+    axes.axhline(value, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
 
 
 def _label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:

@@ -8,23 +8,29 @@ from unmask.files import new_folder, write_text
 from unmask.reporting.classification import CLASSIFICATION_SECTIONS
 from unmask.reporting.page import Section, render_page
 from unmask.reporting.plots import to_png
+from unmask.reporting.pretraining import PRETRAINING_SECTIONS, pretraining_summary
 from unmask.reporting.record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["write_report"]
+__all__ = ["SECTIONS", "write_report"]
+
+SECTIONS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
+    "classification": CLASSIFICATION_SECTIONS,
+    "pretraining": PRETRAINING_SECTIONS,
+}
+"""The makers of a report's sections, in order, by what the run's config.json calls its task."""
 
 
-def write_report(
-    folder: Path, *, sections: Sequence[Callable[[RunRecord], Section | None]] = CLASSIFICATION_SECTIONS
-) -> Path:
+def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Section | None]] | None = None) -> Path:
     """Write `report.html` and `plots/*.png` of a run, in place of those that are there.
 
     Args:
         folder: the run folder.
-        sections: the makers of the report's sections, in order; a task chooses them. One that returns None is left out.
+        sections: the makers of its sections, in order; one that returns None is left out. None takes those of the
+            run's task.
 
     Returns:
         The path of `report.html`.
@@ -33,6 +39,9 @@ def write_report(
         DataError: the folder holds no run, holds a broken file, or cannot be written to.
     """
     record = RunRecord.read(folder)
+    task = record.config.get("task", "training")
+    if sections is None:
+        sections = SECTIONS.get(task, CLASSIFICATION_SECTIONS)
     made = [section for make in sections if (section := make(record)) is not None]
     with new_folder(folder / "plots", replace=True) as partial:
         for plot in (plot for section in made for plot in section.plots):
@@ -42,8 +51,8 @@ def write_report(
         page,
         render_page(
             title=folder.resolve().name,
-            kind=f"{record.config.get('task', 'training')} report",
-            summary=_summary(record),
+            kind=f"{task} report",
+            summary=pretraining_summary(record) if task == "pretraining" else _summary(record),
             sections=made,
         ),
     )

@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "batches_section",
+    "duration",
     "epochs_section",
     "format_score",
+    "headline",
     "headline_section",
+    "learning_rate",
+    "padding",
     "repeat_section",
+    "score_meaning",
     "score_name",
     "texts_section",
+    "training_seconds",
 ]
 
 _SCORES = {
@@ -32,7 +38,21 @@ _SCORES = {
     "f1": ("F1", "The balance of precision and recall: 1 is perfect, 0 is useless."),
     "loss": ("Dev loss", "The lower, the less the model is surprised by the right answer."),
     "mcc": ("MCC", "Matthews correlation: 1 is perfect, 0 is no better than guessing, −1 is always wrong."),
+    "perplexity": ("Perplexity", "So many equally likely tokens would leave one as unsure as the model is."),
+    "generator_perplexity": ("Generator perplexity", "So many equally likely tokens would leave one as unsure."),
+    "mlm_loss": ("MLM loss", "The mean surprise at a hidden token, in nats."),
+    "nsp_loss": ("NSP loss", "The mean surprise at whether a text follows, in nats."),
+    "nsp_accuracy": ("NSP accuracy", "The share of pairs of which it knows whether the second text follows."),
+    "sop_loss": ("SOP loss", "The mean surprise at the order of two texts, in nats."),
+    "sop_accuracy": ("SOP accuracy", "The share of pairs whose order it knows."),
+    "masked_accuracy": ("Masked accuracy", "The share of hidden tokens that it guesses first."),
+    "generator_loss": ("Generator loss", "The mean surprise at a hidden token, in nats."),
+    "rtd_loss": ("RTD loss", "The mean surprise at whether a token was replaced, in nats."),
+    "rtd_accuracy": ("RTD accuracy", "The share of tokens of which it knows whether they were replaced."),
+    "rtd_precision": ("RTD precision", "Of the tokens that it takes for replaced, the share that were."),
+    "rtd_recall": ("RTD recall", "Of the tokens that were replaced, the share that it finds."),
 }
+_SHARES = ("accuracy", "precision", "recall")
 
 
 def score_name(metric: str) -> str:
@@ -40,9 +60,16 @@ def score_name(metric: str) -> str:
     return _SCORES[metric][0] if metric in _SCORES else metric.replace("_", " ")
 
 
+def score_meaning(metric: str) -> str:
+    """What a metric says, in a sentence; "" for one that is not known here."""
+    return _SCORES[metric][1] if metric in _SCORES else ""
+
+
 def format_score(metric: str, value: float) -> str:
-    """A score as people read it: accuracy in percent, all others with three decimals."""
-    return f"{value:.1%}" if metric == "accuracy" else f"{value:.3f}".replace("-", "−")
+    """A score as people read it: shares in percent, perplexity with one decimal, all others with three."""
+    if metric.endswith(_SHARES):
+        return f"{value:.1%}"
+    return f"{value:,.1f}" if metric.endswith("perplexity") else f"{value:.3f}".replace("-", "−")
 
 
 def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
@@ -51,24 +78,39 @@ def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
     if best is None:
         return None
     metric = record.metric_for_best
-    seconds = sum(epoch.get("train_seconds", 0) + epoch.get("eval_seconds", 0) for epoch in record.epochs)
     others = {key.removeprefix("dev_"): value for key, value in best.items() if key.startswith("dev_")}
     facts = {score_name(name): format_score(name, value) for name, value in others.items() if name != metric}
     facts["Best epoch"] = f"{_epoch(best)} of {_epoch(record.epochs[-1])}"
     if "dev" in record.data:
         facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
-    if seconds:
-        facts["Training time"] = _duration(seconds)
-    meaning = _SCORES[metric][1] if metric in _SCORES else ""
+    if seconds := training_seconds(record):
+        facts["Training time"] = duration(seconds)
+    return headline(metric, best[f"dev_{metric}"], verdict=verdict, facts=facts)
+
+
+def headline(metric: str, value: float, *, verdict: str, facts: Mapping[str, str]) -> Section:
+    """One score in large figures, a sentence beside it, and facts below."""
     return Section(
         title="Result",
         html=f"""<div class="headline">
-<div><p class="value">{format_score(metric, best[f"dev_{metric}"])}</p>
-<p class="name">{escape(score_name(metric))}</p><p class="meaning">{escape(meaning)}</p></div>
+<div><p class="value">{format_score(metric, value)}</p>
+<p class="name">{escape(score_name(metric))}</p><p class="meaning">{escape(score_meaning(metric))}</p></div>
 <p class="verdict">{escape(verdict)}</p>
 </div>
 {html_list(facts, kind="facts")}""",
     )
+
+
+def training_seconds(record: RunRecord) -> float:
+    """Seconds the run took so far, evaluations included."""
+    return sum(epoch.get("train_seconds", 0) + epoch.get("eval_seconds", 0) for epoch in record.epochs)
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 2 h 5 min, 3 min 20 s, 45 s."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def batches_section(record: RunRecord) -> Section | None:
@@ -87,13 +129,18 @@ def batches_section(record: RunRecord) -> Section | None:
         "seen before.",
         plots=(
             Plot("step_loss", plots.step_loss_plot(record.steps, window=window, reference_loss=no_skill), caption),
-            Plot(
-                "learning_rate",
-                plots.learning_rate_plot(record.steps),
-                "How far one step may move the weights. Large steps first, small ones to settle; a rise at the start "
-                "is the warm-up.",
-            ),
+            learning_rate(record),
         ),
+    )
+
+
+def learning_rate(record: RunRecord) -> Plot:
+    """The learning rate of each step."""
+    return Plot(
+        "learning_rate",
+        plots.learning_rate_plot(record.steps),
+        "How far one step may move the weights. Large steps first, small ones to settle; a rise at the start is the "
+        "warm-up.",
     )
 
 
@@ -150,17 +197,7 @@ def texts_section(record: RunRecord) -> Section | None:
                 "Training texts by length, special tokens included. Half of them are no longer than the median.",
             )
         )
-    padded = _padded_positions(train)
-    if padded:
-        way, most = max(padded.items(), key=lambda entry: entry[1])
-        shown.append(
-            Plot(
-                "padding",
-                plots.padding_plot(train["tokens"], padded),
-                f"Blue: real tokens. Hatched: padding, which other set-ups compute and throw away. Padding {way} would "
-                f"compute {most / train['tokens']:.1f} times as many positions as this run did.",
-            )
-        )
+    shown += padding(train)
     return Section(
         title="The texts",
         explanation="A batch is one run of real tokens here, text after text, so no position is wasted on padding.",
@@ -179,6 +216,22 @@ def texts_section(record: RunRecord) -> Section | None:
             ],
         ),
     )
+
+
+def padding(train: Mapping[str, Any]) -> list[Plot]:
+    """The positions that ways of padding would have computed, of a set that tells them; else nothing."""
+    padded = _padded_positions(train)
+    if not padded:
+        return []
+    way, most = max(padded.items(), key=lambda entry: entry[1])
+    return [
+        Plot(
+            "padding",
+            plots.padding_plot(train["tokens"], padded),
+            f"Blue: real tokens. Hatched: padding, which other set-ups compute and throw away. Padding {way} would "
+            f"compute {most / train['tokens']:.1f} times as many positions as this run did.",
+        )
+    ]
 
 
 def repeat_section(record: RunRecord) -> Section:
@@ -230,12 +283,6 @@ def _epoch(entry: Mapping[str, Any]) -> str:
 
 def _cell(key: str, value: float) -> str | float:
     return f"{value:.1f}" if key.endswith("_seconds") else round(value) if key == "tokens_per_second" else value
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

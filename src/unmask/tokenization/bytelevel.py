@@ -50,7 +50,7 @@ def build_bpe(folder: Path, config: Mapping[str, Any]) -> tuple[Backend, dict[st
     backend = Backend(_make_model(vocab, merges, merges_file))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space")))
     backend.decoder = decoders.ByteLevel()
-    if layout.single:  # GPT-2 has no template, and leaves the space a piece carries in its offsets
+    if family == "roberta":  # GPT-2 has no template, and leaves the space a piece carries in its offsets
         set_template(backend, layout, is_byte_level=True)
     add_special_tokens(backend, special_tokens, layout)
     return backend, special_tokens

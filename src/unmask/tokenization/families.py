@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tokenizers import AddedToken, processors
@@ -25,7 +25,7 @@ class FamilyLayout:
     Args:
         kind: the pieces its paper used.
         special_tokens: what the tokens are called and what they are; a new vocabulary numbers them in this order.
-        single: the template of one text, "" for none; after the colon stands the token type.
+        single: the template of one text; after the colon stands the token type.
         pair: the template of a pair.
         mask_takes_space: whether [MASK] swallows the space before it, as where pieces carry their own space.
         has_token_types: whether the model tells the texts of a pair apart.
@@ -33,10 +33,10 @@ class FamilyLayout:
 
     kind: Kind
     special_tokens: Mapping[str, str]
-    single: str = ""
-    pair: str = ""
+    single: str
+    pair: str
     mask_takes_space: bool = False
-    has_token_types: bool = field(default=True)
+    has_token_types: bool = True
 
 
 # Devlin et al. 2019, section 3; ELECTRA has BERT's vocabulary.
@@ -89,6 +89,8 @@ FAMILIES: Mapping[str, FamilyLayout] = {
     "gpt": FamilyLayout(
         kind="bpe",
         special_tokens={"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"},
+        single="$A:0",
+        pair="$A:0 $B:0",
         has_token_types=False,
     ),
 }
@@ -108,11 +110,8 @@ def add_special_tokens(backend: Backend, special_tokens: Mapping[str, str], layo
 
 def set_template(backend: Backend, layout: FamilyLayout, *, is_byte_level: bool) -> None:
     """Set what stands around the texts of a sequence; on byte-level pieces offsets leave out the space they carry."""
-    if not layout.single:
-        backend.post_processor = processors.ByteLevel(trim_offsets=True) if is_byte_level else None
-        return
-    if is_byte_level and not layout.has_token_types:
-        sep_token, cls_token = layout.special_tokens["sep_token"], layout.special_tokens["cls_token"]
+    cls_token, sep_token = layout.special_tokens.get("cls_token"), layout.special_tokens.get("sep_token")
+    if is_byte_level and cls_token and sep_token and not layout.has_token_types:
         backend.post_processor = processors.RobertaProcessing(
             (sep_token, backend.token_to_id(sep_token)),
             (cls_token, backend.token_to_id(cls_token)),
@@ -120,11 +119,10 @@ def set_template(backend: Backend, layout: FamilyLayout, *, is_byte_level: bool)
             add_prefix_space=False,
         )
         return
-    tokens = {layout.special_tokens["cls_token"], layout.special_tokens["sep_token"]}
     template = processors.TemplateProcessing(
         single=layout.single,
         pair=layout.pair,
-        special_tokens=[(token, backend.token_to_id(token)) for token in sorted(tokens)],
+        special_tokens=[(token, backend.token_to_id(token)) for token in (cls_token, sep_token) if token],
     )
     backend.post_processor = (
         processors.Sequence([processors.ByteLevel(trim_offsets=True), template]) if is_byte_level else template

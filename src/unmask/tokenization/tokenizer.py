@@ -229,7 +229,11 @@ class Tokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides which ids a text gets: equal before saving and after loading."""
-        return hashlib.sha256(f"{self.backend.to_str()} morphemes={self.morphemes}".encode()).hexdigest()
+        content = json.loads(self.backend.to_str())
+        if content["model"]["type"] == "Unigram":  # reading a score may change its last bit
+            content["model"]["vocab"] = [[piece, round(score, 6)] for piece, score in content["model"]["vocab"]]
+        content["morphemes"] = self.morphemes
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def encode(
         self,

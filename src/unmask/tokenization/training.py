@@ -323,7 +323,9 @@ def _learn_unigram(
     for piece, score in learned.items():
         lost = len(piece) == 1 and score < lowest + 1e-4 * (len(characters) + 1)
         learned[piece] = round(lowest if lost else score, 6)
-    ordered = sorted(learned.items(), key=lambda item: (-item[1], item[0]))
+    # The library's pruning stops short of the size where there are few pieces. Characters stay: they spell the rest.
+    best = sorted(learned.items(), key=lambda item: (len(item[0]) > 1, -item[1], item[0]))
+    ordered = sorted(best[: vocab_size - len(specials)], key=lambda item: (-item[1], item[0]))
     return models.Unigram([*((token, 0.0) for token in specials), *ordered], unk_id=specials.index(unk_token))
 
 

@@ -2,6 +2,7 @@
 
 from unmask.training.distributed import is_main_process, training_device
 from unmask.training.loop import DivergedError, TrainingResult, train
+from unmask.training.machine import matrix_product_rate
 from unmask.training.objective import Batch, Objective
 from unmask.training.optimizer import AfterUpdate, Optimizer, parameter_groups
 from unmask.training.schedules import learning_rate_factor
@@ -21,6 +22,7 @@ __all__ = [
     "TrainingSettings",
     "is_main_process",
     "learning_rate_factor",
+    "matrix_product_rate",
     "parameter_groups",
     "train",
     "training_device",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unmask.pretraining.building import BuildProgress
     from unmask.pretraining.store import StoreInfo
 
-__all__ = ["BuiltCorpus", "CorpusView", "ShownDocument", "build_corpus", "show_corpus"]
+__all__ = ["BuiltCorpus", "CorpusView", "ReadingProgress", "ShownDocument", "build_corpus", "show_corpus"]
 
 _SECONDS_BETWEEN_LINES = 30.0  # where there is no terminal
 
@@ -136,7 +136,7 @@ def build_corpus(
 
     start = time.perf_counter()
     found = list_sources(corpus, data_dir=data_dir)
-    with _Progress(text_size(found)) as progress:
+    with ReadingProgress(text_size(found)) as progress:
         store = build_store(
             output_dir,
             found,
@@ -196,7 +196,7 @@ def show_corpus(folder: Path, /, *, documents: int = 3, sentences: int = 5, veri
     )
 
 
-class _Progress:
+class ReadingProgress:
     """A bar of the text read where there is a terminal, a line now and then where there is none.
 
     Args:

@@ -13,7 +13,7 @@ from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.hub import resolve
 from unmask.models.generation import Sampling, generate_ids
 from unmask.models.headed import ForCausalLM
-from unmask.models.registry import FAMILIES, read_model_config
+from unmask.models.registry import FAMILIES, encoder_of, read_model_config
 from unmask.workflows.loading import Pretrained, load
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _encode(pretrained: Pretrained, prompt: str, number: int) -> list[int]:
                 "give a word or more"
             )
         return [tokenizer.bos_token_id]
-    if len(ids) >= (positions := pretrained.model.encoder.embeddings.max_seq_length):
+    if len(ids) >= (positions := encoder_of(pretrained.model).embeddings.max_seq_length):
         raise DataError(
             f"prompt {number} has {len(ids)} tokens, and the model has {positions} positions for prompt and text "
             "together: shorten it"
@@ -142,7 +142,9 @@ def _end_ids(pretrained: Pretrained) -> set[int]:
     said = pretrained.config.extra.get("eos_token_id")
     if said is None:
         said = pretrained.tokenizer.eos_token_id
-    return set(said) if isinstance(said, Iterable) else {said} - {None}
+    if said is None:
+        return set()
+    return set(said) if isinstance(said, Iterable) else {said}
 
 
 def _written(pretrained: Pretrained, prompt_ids: list[int], token_ids: list[int]) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from unmask.models.encoder import Encoder
+
 __all__ = ["LayerChange", "LayerChanges", "inspect_layers"]
 
 _TEXTS = (
@@ -120,7 +122,7 @@ def _encode(pretrained: Pretrained, texts: Sequence[str]) -> list[list[int]]:
     return [list(encoding.input_ids) for encoding in encodings if encoding.input_ids]
 
 
-def _measure(encoder: nn.Module, ids: Sequence[Sequence[int]]) -> Tensor:
+def _measure(encoder: Encoder, ids: Sequence[Sequence[int]]) -> Tensor:
     """Sum distance, cosine and angle over tokens, for each step through the blocks, float64, (steps, 3)."""
     rows: list[Tensor] = []
 

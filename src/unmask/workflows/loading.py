@@ -11,14 +11,14 @@ from unmask.errors import CheckpointError
 from unmask.models.config import ModelConfig
 from unmask.models.registry import encoder_of, export_weights, load_model
 from unmask.tokenization import Tokenizer
-from unmask.workflows.run_folder import is_run
+from unmask.workflows.run_folder import command_of, is_run
 
 if TYPE_CHECKING:
     from torch import nn
 
     from unmask.models.weights import LoadReport
 
-__all__ = ["Pretrained", "load", "load_tokenizer", "save_pretrained"]
+__all__ = ["Pretrained", "find_model", "load", "load_tokenizer", "refuse_larger_vocabulary", "save_pretrained"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +66,41 @@ def load(
     Raises:
         CheckpointError: nothing usable is found under that name, or it does not fit.
     """
-    folder = hub.resolve(model)
-    if is_run(folder):
-        raise CheckpointError(
-            f"{folder}: this run has no model yet: unmask finetune --resume --output-dir {folder} takes it to its end"
-        )
+    folder = find_model(model)
     loaded, report = load_model(folder, head, id2label=id2label, allow_new_head=allow_new_head, seed=seed)
     tokenizer = Tokenizer.from_folder(folder)
     config = loaded.config
     assert isinstance(config, ModelConfig)
+    refuse_larger_vocabulary(tokenizer, config, folder)
+    return Pretrained(model=loaded.eval(), tokenizer=tokenizer, config=config, folder=folder, report=report)
+
+
+def find_model(model: str | Path) -> Path:
+    """Find the folder of a model, as `unmask.hub.resolve` does.
+
+    Raises:
+        CheckpointError: nothing usable is found under that name, or a run that has no model yet.
+    """
+    folder = hub.resolve(model)
+    if is_run(folder):
+        raise CheckpointError(
+            f"{folder}: this run has no model yet: unmask {command_of(hub.read_config(folder))} --resume --output-dir "
+            f"{folder} takes it to its end"
+        )
+    return folder
+
+
+def refuse_larger_vocabulary(tokenizer: Tokenizer, config: ModelConfig, folder: Path) -> None:
+    """Make sure that a model has an embedding for each token.
+
+    Raises:
+        CheckpointError: it has not.
+    """
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} words and the model {config.vocab_size} embeddings; "
             "they are not of the same model"
         )
-    return Pretrained(model=loaded.eval(), tokenizer=tokenizer, config=config, folder=folder, report=report)
 
 
 def load_tokenizer(model: str | Path) -> Tokenizer:

@@ -35,7 +35,7 @@ _OBJECTIVES: dict[str, tuple[tuple[ObjectiveName, ...], ...]] = {
     "gpt": (("clm",),),
 }
 _PAIR_FORMATS = ("segment-pair", "sentence-pair")
-_SIZES = (
+_OF_THE_MODEL = (
     "size",
     "hidden_size",
     "num_hidden_layers",
@@ -43,6 +43,8 @@ _SIZES = (
     "intermediate_size",
     "embedding_size",
     "max_position_embeddings",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
 )
 
 
@@ -103,6 +105,8 @@ class PretrainSettings(RunSettings):
             step takes global_batch_size.
         micro_batch_tokens: real tokens of one forward pass: sequences are packed together up to this number. Of such
             packs, where batch_tokens is given, micro_batch_size counts more than one a pass.
+        fill_texts: sentences with a mask each that the model fills as training goes on, or for gpt beginnings that it
+            continues. Where none are given, a few of the language's own.
         budget: how long to train, evaluations and saving included: 90s, 30m or 2h. The machine's speed is measured, and
             max_steps follows.
         dry_run: show what training would see, and stop.
@@ -156,6 +160,7 @@ class PretrainSettings(RunSettings):
     discriminator_weight: float = 50.0
     batch_tokens: int | None = 8192
     micro_batch_tokens: int = 4096
+    fill_texts: tuple[str, ...] = ()
     budget: str | None = None
     dry_run: bool = False
 
@@ -166,9 +171,9 @@ class PretrainSettings(RunSettings):
             self._require(name, f"one of {', '.join(get_args(choices))}", value is None or value in get_args(choices))
         for name in ("max_dev_sequences", "workers", "micro_batch_tokens", "max_seq_length"):
             self._require(name, "1 or more", getattr(self, name) >= 1)
-        for name in ("batch_tokens", *_SIZES[1:]):
+        for name in ("batch_tokens", *_OF_THE_MODEL[1:-2]):
             self._require(name, "1 or more, or None", getattr(self, name) is None or getattr(self, name) >= 1)
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        for name in _OF_THE_MODEL[-2:]:
             self._require(name, "in [0, 1), or None", getattr(self, name) is None or 0 <= getattr(self, name) < 1)
         self._require("dev_fraction", "in (0, 1)", 0 < self.dev_fraction < 1)
         self._require("short_seq_probability", "in [0, 1]", 0 <= self.short_seq_probability <= 1)
@@ -197,7 +202,7 @@ class PretrainSettings(RunSettings):
     def _check_start(self) -> None:
         if self.model is None:
             return
-        names = [name for name in ("family", "tokenizer", *_SIZES) if getattr(self, name) is not None]
+        names = [name for name in ("family", "tokenizer", *_OF_THE_MODEL) if getattr(self, name) is not None]
         if names:
             raise SettingsError(
                 f"{names[0]} is {getattr(self, names[0])!r}, and model is {self.model!r}, which has its own: leave one "
