@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from unmask.workflows.mask import mask
     from unmask.workflows.params import params
     from unmask.workflows.predict import predict
+    from unmask.workflows.pretrain import pretrain
+    from unmask.workflows.pretrain_settings import PretrainSettings
     from unmask.workflows.recipes import load_recipe
     from unmask.workflows.settings import FinetuneSettings
     from unmask.workflows.tokenizer import tokenizer_report, train_tokenizer
@@ -31,6 +33,7 @@ __all__ = [
     "FinetuneSettings",
     "PackedBatch",
     "PaddedBatch",
+    "PretrainSettings",
     "Tokenizer",
     "build_corpus",
     "demo",
@@ -47,6 +50,7 @@ __all__ = [
     "pack",
     "params",
     "predict",
+    "pretrain",
     "read_table",
     "save_pretrained",
     "show_corpus",
@@ -58,6 +62,7 @@ _HOMES = {
     "FinetuneSettings": "unmask.workflows.settings",
     "PackedBatch": "unmask.packing",
     "PaddedBatch": "unmask.packing",
+    "PretrainSettings": "unmask.workflows.pretrain_settings",
     "Tokenizer": "unmask.tokenization",
     "build_corpus": "unmask.workflows.corpus",
     "demo": "unmask.workflows.demo",
@@ -74,6 +79,7 @@ _HOMES = {
     "pack": "unmask.packing",
     "params": "unmask.workflows.params",
     "predict": "unmask.workflows.predict",
+    "pretrain": "unmask.workflows.pretrain",
     "read_table": "unmask.data",
     "save_pretrained": "unmask.workflows.loading",
     "show_corpus": "unmask.workflows.corpus",

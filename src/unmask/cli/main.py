@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 # Name, the module of unmask.cli whose `run` does it, and what it does. Kept as text so that help answers at once.
 _COMMANDS = {
+    "pretrain": ("pretrain", "pretrain a model on raw text, a new one or further, write a report"),
     "finetune": ("finetune", "fine-tune a pretrained model on labelled texts, evaluate it, write a report"),
     "evaluate": ("evaluate", "score a fine-tuned model on a labelled file"),
     "predict": ("predict", "label texts with a fine-tuned model"),

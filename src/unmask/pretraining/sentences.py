@@ -191,7 +191,9 @@ def _ends_in_korean(text: str, start: int, match: re.Match[str]) -> bool:
     if marks == "." and not closers:
         if _NUMERAL.fullmatch(text, start, match.start()):
             return False  # "1. 의사는"
-        if previous.isdigit() and (text[match.end()].isdigit() or _DAY.search(text, start, match.start())):
+        if previous.isdigit() and (
+            text[match.end()].isdigit() or _DAY.search(text, max(start, match.start() - 8), match.start())
+        ):
             return False  # "2020. 1. 3. 그는"
         if previous in _LIST_LETTERS and (match.start() - 1 == start or text[match.start() - 2].isspace()):
             return False  # "가. 의원"

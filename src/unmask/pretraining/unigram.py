@@ -1,4 +1,4 @@
-"""What a model would lose that knows how frequent each token is, and nothing else: the mark a language model must beat."""
+"""What a model loses that knows how frequent each token is and nothing else: the mark a language model must beat."""
 
 from __future__ import annotations
 

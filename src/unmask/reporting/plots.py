@@ -100,6 +100,8 @@ def step_loss_plot(
     _plot_smoothed(axes, steps, [entry[key] for entry in steps], window=window, colour="blue")
     if reference_loss is not None:
         _draw_reference(axes, reference_loss)
+    axes.set_ylim(bottom=0)
+    if reference_loss is not None:
         _label_line_ends(axes, {"No skill": (reference_loss, "muted")})
     return figure
 
@@ -116,6 +118,7 @@ def throughput_plot(steps: Sequence[Mapping[str, Any]], *, window: int) -> Figur
     figure, axes = _new_figure("Tokens a second")
     speeds = [entry["num_tokens"] / entry["seconds"] for entry in steps]
     _plot_smoothed(axes, steps, speeds, window=window, colour="green")
+    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
     return figure
 
@@ -142,14 +145,14 @@ def scores_by_tokens_plot(
     figure, axes = _new_figure(title)
     axes.axvline(best_tokens, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     ends = _plot_lines(axes, evaluations, names, x="tokens")
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    axes.set_xlim(left=0)
-    axes.set_xlabel("tokens trained on")
-    axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
     if reference is not None:
         name, value = reference
         _draw_reference(axes, value)
         ends[name] = (value, "muted")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))  # last: what is drawn after it no longer moves the other end
+    axes.set_xlabel("tokens trained on")
+    axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
     _label_line_ends(axes, ends)
     return figure
 
@@ -389,7 +392,6 @@ def _plot_smoothed(
     _mark_epoch_starts(axes, steps)
     axes.set_xlabel("optimizer step")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(bottom=0)
 
 
 def _draw_reference(axes: Axes, value: float) -> None:

@@ -139,7 +139,7 @@ def evaluations_section(record: RunRecord) -> Section | None:
     columns = {"Train loss": "train_loss"} | {_name(name): f"dev_{name}" for name in metrics}
     return Section(
         title="Evaluation by evaluation",
-        explanation="Scores on text that is held back. Its masks and pairs are the same every time, so that the figures "
+        explanation="Scores on text that is held back. Its masks and pairs are the same every time, so that figures "
         "compare.",
         plots=tuple(shown),
         html=html_table(
@@ -211,15 +211,12 @@ def fills_section(record: RunRecord) -> Section | None:
         f"<tr><td>{_step_cell(epoch)}</td>{''.join(f'<td>{_guess_cell(entry)}</td>' for entry in entries)}</tr>\n"
         for epoch, entries in rows
     )
-    html = (
-        f'<div class="scroll"><table class="examples">\n<thead><tr><th>Step</th>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    html = _examples_table(head, body)
     if not is_fill:
         return Section(
             title="What it writes",
-            explanation="The same beginnings after each evaluation, and how the model goes on, always with the likeliest "
-            "token: so a young model repeats itself.",
+            explanation="The same beginnings after each evaluation, and how the model goes on, always with the "
+            "likeliest token: so a young model repeats itself.",
             html=html,
         )
     last = [
@@ -233,8 +230,8 @@ def fills_section(record: RunRecord) -> Section | None:
     )
     return Section(
         title="What it fills in",
-        explanation="The same sentences after each evaluation: the likeliest word behind [MASK], and how sure the model "
-        "is of it. Early on these are the most frequent words of the text, whatever the sentence.",
+        explanation="The same sentences after each evaluation: the likeliest word behind [MASK], and how sure the "
+        "model is of it. Early on these are the most frequent words of the text, whatever the sentence.",
         html=html,
     )
 
@@ -253,8 +250,7 @@ def verdicts_section(record: RunRecord) -> Section | None:
         title="What it takes for replaced",
         explanation="One word of this sentence is not its own: the underlined one. The stronger the orange, the surer "
         "the discriminator is that a word was replaced; point at a word for the figure.",
-        html=f'<div class="scroll"><table class="examples"><thead><tr><th>Step</th><th>The discriminator’s view</th></tr>'
-        f"</thead>\n<tbody>{body}</tbody></table></div>",
+        html=_examples_table("<th>The discriminator’s view</th>", body),
     )
 
 
@@ -337,6 +333,13 @@ def _rows_of_examples(record: RunRecord, kinds: Sequence[str]) -> list[tuple[dic
     if len(rows) <= _ROWS:
         return rows
     return [rows[number * (len(rows) - 1) // (_ROWS - 1)] for number in range(_ROWS)]
+
+
+def _examples_table(head: str, body: str) -> str:
+    return (
+        f'<div class="scroll"><table class="examples">\n<thead><tr><th>Step</th>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _step_cell(epoch: Mapping[str, Any]) -> str:

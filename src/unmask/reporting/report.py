@@ -52,7 +52,7 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
         render_page(
             title=folder.resolve().name,
             kind=f"{task} report",
-            summary=pretraining_summary(record) if task == "pretraining" else _summary(record),
+            summary=_SUMMARIES.get(task, _summary)(record),
             sections=made,
         ),
     )
@@ -73,3 +73,6 @@ def _summary(record: RunRecord) -> str:
 
 def _rows(record: RunRecord, split: str) -> str:
     return f" ({record.data[split]['rows']:,} texts)" if split in record.data else ""
+
+
+_SUMMARIES = {"pretraining": pretraining_summary}

@@ -32,8 +32,8 @@ def self_check_section(record: RunRecord) -> Section | None:
         html += f'\n<h3>Sequences to read</h3>\n<ol class="sequences">\n{examples}\n</ol>'
     return Section(
         title="What training sees",
-        explanation="Counted on batches of the first epoch, just as the model gets them. In the sequences, a word that a "
-        "random one stands for is marked <so>, and one to be guessed that stays as it is =so=.",
+        explanation="Counted on batches of the first epoch, just as the model gets them. In the sequences, a random "
+        "word in another's place is marked <so>, and one to be guessed that stays as it is =so=.",
         html=html,
     )
 

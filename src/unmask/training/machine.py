@@ -12,7 +12,9 @@ __all__ = ["matrix_product_rate"]
 _CPU_SIZE, _CUDA_SIZE = 2048, 8192  # large enough for the product to be all there is to do
 
 
-def matrix_product_rate(device: torch.device | None = None, *, dtype: torch.dtype = torch.float32, rounds: int = 5) -> float:
+def matrix_product_rate(
+    device: torch.device | None = None, *, dtype: torch.dtype = torch.float32, rounds: int = 5
+) -> float:
     """Measure the floating-point operations a second of a large square matrix product, the median of some rounds.
 
     Args:

@@ -62,9 +62,7 @@ class BudgetPlan:
         )
 
 
-def plan_steps(
-    model: nn.Module, objective: Pretraining, settings: TrainingSettings, *, seconds: float
-) -> BudgetPlan:
+def plan_steps(model: nn.Module, objective: Pretraining, settings: TrainingSettings, *, seconds: float) -> BudgetPlan:
     """Measure a few steps of a copy of the model on its first batches, and tell how many fit in a time.
 
     Args:
@@ -110,9 +108,8 @@ def plan_steps(
         num_evaluations = -(-max_steps // settings.eval_steps)
     if max_steps < 1:
         raise SettingsError(
-            f"budget is {seconds:g} seconds, and a step takes {seconds_per_step:.3g}, an evaluation with its checkpoint "
-            f"{evaluation_seconds:.3g}: there is no time for {num_evaluations or 1} of these; give more, or train a "
-            "smaller model"
+            f"budget is {seconds:g} seconds: a step takes {seconds_per_step:.3g}, an evaluation with its checkpoint "
+            f"{evaluation_seconds:.3g}, and there is no time for them; give more, or train a smaller model"
         )
     return BudgetPlan(
         max_steps=max_steps,
@@ -145,17 +142,13 @@ def _stepper(
             with autocast:
                 loss = (weights * objective.compute_loss(model, batch.to(device))).sum()
             loss.backward()
-        optimizer.update(
-            learning_rate=settings.learning_rate, loss=loss.detach(), grad_norm=optimizer.grad_norm()
-        )
+        optimizer.update(learning_rate=settings.learning_rate, loss=loss.detach(), grad_norm=optimizer.grad_norm())
         loss.item()  # on CUDA, waits until all is done
 
     return take_step
 
 
-def training_flops(
-    model: nn.Module, head: str, seq_lengths: NDArray[np.int64], *, num_predictions: float
-) -> float:
+def training_flops(model: nn.Module, head: str, seq_lengths: NDArray[np.int64], *, num_predictions: float) -> float:
     """Count the operations of training steps on these sequences: three forward passes, see `unmask.models.flops`.
 
     Args:

@@ -78,7 +78,7 @@ def grow_vocabulary(model: nn.Module, before: Tokenizer, after: Tokenizer) -> No
     for part in models:
         if (head := getattr(part, "masked_lm", None)) is not None:
             head.bias = nn.Parameter(_grown(head.bias.detach(), pieces, first))
-        changed: Any = replace(part.config, vocab_size=len(word.weight))  # type: ignore[type-var]
+        changed: Any = replace(part.config, vocab_size=len(word.weight))
         for module in part.modules():
             if getattr(module, "config", None) is part.config and module is not part:
                 module.config = changed

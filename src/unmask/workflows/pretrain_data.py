@@ -127,13 +127,16 @@ def read_data(settings: PretrainSettings, tokenizer: Tokenizer, *, console: Cons
     if settings.dev_corpus:
         beside = settings.store and settings.store.with_name(f"{settings.store.name}-dev")
         dev_store = _open_store(settings, tokenizer, settings.dev_corpus, beside, console=console)
-        parts = Texts(store=store, documents=all_documents(store)), Texts(
-            store=dev_store, documents=all_documents(dev_store)
+        parts = (
+            Texts(store=store, documents=all_documents(store)),
+            Texts(store=dev_store, documents=all_documents(dev_store)),
         )
     else:
         train_documents, dev_documents = split_documents(store, dev_fraction=settings.dev_fraction, seed=settings.seed)
         parts = Texts(store=store, documents=train_documents), Texts(store=store, documents=dev_documents)
-    train, dev = (_sequences(settings, tokenizer, texts, name=n) for n, texts in zip(("train", "dev"), parts, strict=True))
+    train, dev = (
+        _sequences(settings, tokenizer, texts, name=n) for n, texts in zip(("train", "dev"), parts, strict=True)
+    )
     pack_tokens = settings.pack_tokens
     counts = [count_tokens(texts.store, texts.documents, vocab_size=tokenizer.vocab_size) for texts in parts]
     return PretrainData(

@@ -65,9 +65,9 @@ def begin(settings: PretrainSettings) -> tuple[PretrainSettings, Beginning]:
                 "tokenizer is missing: name the folder of one for a new model (unmask tokenizer train makes them), or "
                 "give --model, a model to go on from"
             )
-        family = settings.family or "bert"
-        settings = settings.for_family(family, is_new=True)
         tokenizer = load_tokenizer(settings.tokenizer)
+        family: str = settings.family or "bert"
+        settings = settings.for_family(family, is_new=True)
         return settings, Beginning(family=family, tokenizer=tokenizer, config=new_config(settings, family, tokenizer))
     folder = find_model(settings.model)
     config = read_model_config(folder)
@@ -116,7 +116,7 @@ def new_config(settings: PretrainSettings, family: str, tokenizer: Tokenizer) ->
         values["pad_token_id"] = tokenizer.pad_token_id
     if family == "roberta":  # Liu et al. 2019, in fairseq: one type, and positions from padding_idx + 1
         values["type_vocab_size"] = 1
-        values["max_position_embeddings"] += tokenizer.pad_token_id + 1
+        values["max_position_embeddings"] += values["pad_token_id"] + 1
     names = {field.name for field in fields(kind)}
     if "embedding_size" in names:
         values["embedding_size"] = settings.embedding_size or _usual_embedding_size(family, hidden)

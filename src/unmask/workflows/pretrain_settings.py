@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - the command line is made from these annotations
 from typing import Any, ClassVar, Literal, get_args
 
 from unmask.errors import SettingsError
@@ -94,8 +94,8 @@ class PretrainSettings(RunSettings):
         mlm_probability: fraction of the tokens to guess, in (0, 1].
         mask_token_rate: fraction of these seen as [MASK], in [0, 1]; None is 0.8, and 1 for rtd.
         random_token_rate: fraction of these seen as a random token, in [0, 1]; None is 0.1, and 0 for rtd.
-        mask_unit: what is chosen: each token by itself, each word, or each ngram of words; None is ngram for albert, and
-            token for all others.
+        mask_unit: what is chosen: each token by itself, each word, or each ngram of words; None is ngram for albert,
+            and token for all others.
         max_ngram: words of the longest ngram, from 1 to 4.
         static_copies: ways of masking each sequence, used in turn, one an epoch; None makes a new one every epoch.
         generator_size: width of rtd's generator as a fraction of its discriminator's, in (0, 1]; in bert and roberta,
@@ -270,7 +270,7 @@ class PretrainSettings(RunSettings):
     def pair_objective(self) -> Literal["nsp", "sop"] | None:
         """What is learnt of pairs."""
         names = [name for name in self.objective or () if name in ("nsp", "sop")]
-        return names[0] if names else None  # type: ignore[return-value]
+        return names[0] if names else None
 
     @property
     def masking(self) -> Masking:
@@ -325,5 +325,6 @@ def _refuse_other_objective(objective: tuple[ObjectiveName, ...], family: str) -
         names = " ".join(objective)
         choices = ", or ".join(" ".join(choice) for choice in _OBJECTIVES[family])
         raise SettingsError(
-            f"{family} cannot learn {names}: it learns {choices}" + (f"; {names} is for {', '.join(able)}" if able else "")
+            f"{family} cannot learn {names}: it learns {choices}"
+            + (f"; {names} is for {', '.join(able)}" if able else "")
         )

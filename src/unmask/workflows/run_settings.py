@@ -1,4 +1,4 @@
-"""What every run is told, whatever it trains: where it lies, whether it goes on; and how a run that goes on keeps it."""
+"""What every run is told, whatever it trains, and how a run that goes on keeps it."""
 
 from __future__ import annotations
 
