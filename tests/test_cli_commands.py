@@ -13,7 +13,19 @@ from unmask import explain, make_acceptability_set
 from unmask.cli.main import main
 from unmask.workflows.loading import load_tokenizer
 
-COMMANDS = ("finetune", "evaluate", "predict", "fill", "generate", "inspect", "tokenize", "params", "report", "demo")
+COMMANDS = (
+    "finetune",
+    "evaluate",
+    "predict",
+    "fill",
+    "mask",
+    "generate",
+    "inspect",
+    "tokenize",
+    "params",
+    "report",
+    "demo",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +53,7 @@ def test_help_of_a_command(capsys, command):
     assert unmask(command, "--help") == 0
     out = capsys.readouterr().out
     assert f"usage: unmask {command}" in out
-    if command in ("evaluate", "predict", "fill", "generate", "inspect", "tokenize", "params"):
+    if command in ("evaluate", "predict", "fill", "mask", "generate", "inspect", "tokenize", "params"):
         assert "--json" in out
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.files import (
+    append_bytes,
     append_json_lines,
     new_folder,
     remove_leftovers,
@@ -286,3 +287,16 @@ def test_an_error_from_a_library_in_rust_is_understood(tmp_path: Path) -> None:
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_bytes_are_put_behind_an_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bin"
+    append_bytes(path, b"one", offset=0)
+    append_bytes(path, b"two", offset=3)
+    append_bytes(path, b"TWO+", offset=3)  # what a kill left behind the last record is cut
+    assert path.read_bytes() == b"oneTWO+"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", failing(errno.ENOSPC))
+        with pytest.raises(DataError, match=r"a\.bin: cannot be written: No space left on device; free some space"):
+            append_bytes(path, b"three", offset=6)
+    assert path.read_bytes() == b"oneTWO"

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from tiny import finetune_tiny, make_workplace, save_tiny_bert, unmask, weights_of, write_rows
-from unmask import FinetuneSettings, load_recipe, read_table
+from unmask import FinetuneSettings, PretrainSettings, load_recipe, read_table
 from unmask.cli.arguments import parse, recipe_arguments
 from unmask.errors import SettingsError
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+PRETRAINING = [path for path in RECIPES if path.name.startswith("pretrain-")]
 COLA = Path(__file__).parents[1] / "recipes" / "cola.yaml"
 
 
@@ -27,12 +28,16 @@ def place(tmp_path_factory) -> Path:
     return make_workplace(tmp_path_factory.mktemp("place"))
 
 
-def as_typed(recipe: Path, *arguments: str) -> FinetuneSettings:
-    return parse(FinetuneSettings, recipe_arguments(["--config", str(recipe), *arguments]), command="finetune")
+def as_typed(recipe: Path, *arguments: str) -> Any:
+    kind = PretrainSettings if recipe in PRETRAINING else FinetuneSettings
+    return parse(kind, recipe_arguments(["--config", str(recipe), *arguments]), command=kind.command)
 
 
 def test_there_are_recipes():
     assert {path.name for path in RECIPES} >= {"cola.yaml", "cola-minilm.yaml"}
+    models = ("bert-base", "roberta-base", "albert-base", "electra-small", "gpt2")
+    texts = ("shakespeare", "english-mini", "korean-mini")
+    assert {path.name for path in PRETRAINING} == {f"pretrain-{name}.yaml" for name in (*models, *texts)}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -41,8 +46,8 @@ def test_a_recipe_is_settings_by_name(path):
     recipe = load_recipe(path)
     for name, value in recipe.items():
         assert getattr(settings, name) == (tuple(value) if isinstance(value, list) else value)
-    defaults = FinetuneSettings()
-    for field in dataclasses.fields(FinetuneSettings):
+    defaults = type(settings)()
+    for field in dataclasses.fields(settings):
         if field.name not in recipe:
             assert getattr(settings, field.name) == getattr(defaults, field.name)
 
@@ -53,6 +58,32 @@ def test_cola_is_what_the_tutorials_do():
     assert (settings.schedule, settings.warmup_steps, settings.dev_fraction) == ("linear", 0, 0.1)
     minilm = as_typed(COLA.with_name("cola-minilm.yaml"))
     assert (minilm.model, minilm.learning_rate, minilm.warmup_ratio) == ("minilm", 5e-5, 0.06)
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.stem)
+def test_a_family_can_learn_what_its_recipe_says(path):
+    settings = as_typed(path)
+    filled = settings.for_family(settings.family, is_new=True)
+    assert filled.objective == settings.objective
+    if not path.stem.endswith(("mini", "shakespeare")):  # those of papers leave nothing to the defaults
+        for name in ("mask_token_rate", "random_token_rate"):
+            assert getattr(settings, name) == getattr(filled, name) or settings.token_objective == "clm"
+        assert (settings.batch_tokens, settings.warmup_ratio, settings.budget) == (None, None, None)
+        assert settings.training.global_batch_size == settings.global_batch_size
+
+
+def test_the_papers_numbers():
+    """Batch, steps, rate, betas, warm-up: Devlin et al. A.2; Liu et al. table 9; Lan et al. 4.1; Clark et al. table 6."""
+    numbers = {
+        path.stem.removeprefix("pretrain-"): (s.global_batch_size, s.max_steps, s.learning_rate, s.betas, s.warmup_steps)
+        for path in PRETRAINING
+        if (s := as_typed(path)).max_steps
+    }
+    assert numbers["bert-base"] == (256, 1_000_000, 1e-4, (0.9, 0.999), 10_000)
+    assert numbers["roberta-base"] == (8192, 500_000, 6e-4, (0.9, 0.98), 24_000)
+    assert numbers["albert-base"][:2] == (4096, 125_000)
+    assert numbers["electra-small"] == (128, 1_000_000, 5e-4, (0.9, 0.999), 10_000)
+    assert as_typed(RECIPES[0].with_name("pretrain-roberta-base.yaml")).max_grad_norm is None
 
 
 def test_flags_override_a_recipe_wherever_they_stand():

@@ -191,7 +191,7 @@ def test_the_headline_is_perplexity_beside_what_it_costs_not_to_read(page, kind)
     accuracy = 0.1 + 15 / 50 if kind == "clm" else 0.05 + 15 / 50
     assert f"It guesses the right one first in {accuracy:.1%} of all places." in text
     assert "Best step 60 of 60" in text
-    assert f"Trained on {60 * 1_000 + 60 * 61 // 2:,} tokens" in text
+    assert f"Tokens trained on {60 * 1_000 + 60 * 61 // 2:,}" in text
     assert {"mlm": "NSP accuracy 75.0%", "rtd": "RTD precision 93.8%", "clm": "Next-token accuracy 40.0%"}[kind] in text
 
 
@@ -233,7 +233,18 @@ def test_the_self_check_stands_beside_what_was_asked_for(page):
 
 
 def test_the_text_is_counted(page):
-    assert "train 31 1,301 150,001 dev 2 13 1,501 6.900" in text_of(page)
+    assert "train 31 1,301 150,001 dev 2 13 1,501" in text_of(page)
+
+
+def test_a_finished_run_tells_its_speed_and_its_entropy_as_evaluation_json_has_them(tmp_path):
+    folder = write_run(tmp_path / "run", "clm")
+    (folder / "data.json").unlink()
+    training = {"tokens_per_second": 12_345.6, "share_of_arithmetic": 0.456}
+    (folder / "evaluation.json").write_text(json.dumps([{"unigram_entropy": 5.5, "training": training}]))
+    result = sections_of(folder)["Result"].html
+    assert "costs 5.50 (a perplexity of 245)" in result
+    assert "<dd>12,346</dd>" in result
+    assert "<dd>46%</dd>" in result
 
 
 def test_what_is_not_there_yet_is_left_out(tmp_path):

@@ -171,13 +171,13 @@ def test_transformers_loads_the_same_tokenizer(tmp_path: Path, family: FamilyNam
 
 
 def test_composed_text_takes_the_short_way(tokenizer: Tokenizer) -> None:
-    assert tokenizer._backend_for_composed is not tokenizer.backend
+    assert tokenizer.backend_for_composed is not tokenizer.backend
     counted = random.Random(3)
     for _ in range(97):
         text = " ".join(counted.choices(" ".join(TEXTS).split(), k=5))
         assert is_composed(text)
-        assert tokenizer._backend_for_composed.encode(text).ids == tokenizer.backend.encode(text).ids
-        assert tokenizer._backend_for_composed.encode(text).offsets == tokenizer.backend.encode(text).offsets
+        assert tokenizer.backend_for_composed.encode(text).ids == tokenizer.backend.encode(text).ids
+        assert tokenizer.backend_for_composed.encode(text).offsets == tokenizer.backend.encode(text).offsets
     assert is_composed("ascii")
     assert not is_composed("\uffa1")
     assert not is_composed(unicodedata.normalize("NFD", "한"))

@@ -179,7 +179,7 @@ def test_a_cut_spiece_model_is_named(tmp_path: Path, vocabularies: Path) -> None
     [
         ("bert", ["the", "t", ",", "[MASK]"], ["##at"]),
         ("roberta", ["Ġthe", "<mask>"], ["at"]),
-        ("albert", ["▁the", "[MASK]"], ["t"]),
+        ("albert", ["▁", "[MASK]"], ["t"]),
     ],
 )
 def test_where_words_start(family: FamilyName, starts: list[str], goes_on: list[str]) -> None:

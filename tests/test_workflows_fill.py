@@ -148,7 +148,9 @@ def test_an_electra_run_fills_with_its_generator(tmp_path, capsys):
     generator = model_for("electra", "masked-lm", tokenizer)
     learn_sentence(generator, tokenizer)
     save_pretrained(model_for("electra", "replaced-token", tokenizer), tokenizer, tmp_path / "run" / "model")
-    with pytest.raises(CheckpointError, match="ELECTRA's discriminator, so give the generator it was trained with"):
+    with pytest.raises(
+        CheckpointError, match="it tells words that were replaced, so give the generator it was trained with"
+    ):
         fill(SENTENCE, model=str(tmp_path / "run"))
     save_pretrained(generator, tokenizer, tmp_path / "run" / "generator")
     assert unmask("fill", "The [MASK] slept near the garden, often.", "--model", tmp_path / "run") == 0

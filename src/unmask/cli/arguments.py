@@ -69,7 +69,7 @@ def recipe_arguments(arguments: Sequence[str]) -> list[str]:
 
 def _flag(name: str, value: Any) -> list[str]:
     if value is None:
-        return []
+        return [f"--{name}", "None"]
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]

@@ -38,6 +38,7 @@ class KeyValueCache:
         self.capacity = capacity
         self.lengths = torch.zeros(num_sequences, dtype=torch.int64)
         self.starts = self.lengths
+        self._places = (self.lengths, self.lengths)  # sequence and position of each token of the last batch, (T,)
         self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values of each call in a pass, (B, N, C, H)
 
     def extend(self, batch: PackedBatch | PaddedBatch) -> PackedBatch:
@@ -56,8 +57,10 @@ class KeyValueCache:
         if (longest := int((self.lengths + new).max())) > self.capacity:
             raise ValueError(f"a sequence grows to {longest} tokens; this cache has room for {self.capacity}")
         self.starts, self.lengths = self.lengths, self.lengths + new
-        offsets = self.starts.repeat_interleave(new).to(batch.position_ids.device)
-        return replace(batch, position_ids=batch.position_ids + offsets)
+        device = batch.position_ids.device
+        sequences = torch.arange(len(new)).repeat_interleave(new).to(device)
+        self._places = (sequences, batch.position_ids + self.starts.to(device)[sequences])
+        return replace(batch, position_ids=self._places[1])
 
     def append(self, call: int, key: Tensor, value: Tensor, *, num_heads: int) -> tuple[Tensor, Tensor]:
         """Put the keys and values of the last batch's tokens in their places.
@@ -74,11 +77,8 @@ class KeyValueCache:
         if call == len(self._layers):
             shape = (len(self.lengths), num_heads, self.capacity, key.shape[-1])
             self._layers.append((key.new_zeros(shape), value.new_zeros(shape)))
-        new = self.lengths - self.starts
-        sequences = torch.arange(len(new)).repeat_interleave(new)
-        firsts = (new.cumsum(0) - new).repeat_interleave(new)
-        positions = torch.arange(len(key)) - firsts + self.starts.repeat_interleave(new)
         longest = int(self.lengths.max())
+        sequences, positions = self._places
         keys, values = self._layers[call]
         keys[sequences, :, positions] = key
         values[sequences, :, positions] = value

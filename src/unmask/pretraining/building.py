@@ -49,6 +49,7 @@ from unmask.pretraining.store import (
     TokenStore,
     token_dtype,
 )
+from unmask.tokenization.hangul import is_composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -207,8 +208,8 @@ class _Encoder:
     def __init__(self, tokenizer: Tokenizer, *, line_breaks: bool) -> None:
         self.line_breaks = line_breaks
         self._morphemes = tokenizer.morphemes
-        self._backend = Backend.from_str(tokenizer.backend.to_str())
-        self._backend.encode_special_tokens = True
+        self._backend = _taking_text_as_text(tokenizer.backend)
+        self._backend_for_composed = _taking_text_as_text(tokenizer.backend_for_composed)
         alone, second, spaced, broken = self.encode(["a", "b", "a b", "a\nb"])
         self.space = "" if spaced == alone + second else " "
         self.line_break = "\n" if line_breaks and broken != spaced else self.space
@@ -218,7 +219,15 @@ class _Encoder:
             from unmask.tokenization.morphemes import split_morphemes
 
             texts = [split.text for split in split_morphemes(texts)]
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        backend = self._backend_for_composed if all(map(is_composed, texts)) else self._backend
+        return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def _taking_text_as_text(backend: Backend) -> Backend:
+    """Copy a backend, and have it tokenize special tokens that are written out as any other characters."""
+    copied = Backend.from_str(backend.to_str())
+    copied.encode_special_tokens = True
+    return copied
 
 
 _worker_encoder: _Encoder  # of a worker process

@@ -45,6 +45,14 @@ _GUESSES = (
     ("generator_loss", "generator_perplexity", "masked_accuracy", "hidden token"),
     ("loss", "perplexity", "accuracy", "next token"),
 )
+_COUNTS = {  # of data.json
+    "documents": "Documents",
+    "sentences": "Sentences",
+    "text_tokens": "Tokens of text",
+    "sequences": "Sequences",
+    "tokens": "Tokens of sequences",
+    "cut_sentences": "Sentences cut",
+}
 _NAMES = {"accuracy": "Next-token accuracy", "loss": "Dev loss"}  # where a classifier's score has the same key
 _TERMS = {
     "mlm": "masked tokens",
@@ -82,7 +90,12 @@ def result_section(record: RunRecord) -> Section | None:
     facts = {_name(name): format_score(name, value) for name, value in scores.items() if name != metric}
     facts["Best step"] = f"{best['step']:,} of {record.epochs[-1]['step']:,}"
     if tokens := _tokens_by_step(record).get(best["step"]):
-        facts["Trained on"] = f"{tokens:,} tokens"
+        facts["Tokens trained on"] = f"{tokens:,}"
+    speed: dict[str, float] = next((entry["training"] for entry in record.evaluations if "training" in entry), {})
+    if "tokens_per_second" in speed:
+        facts["Tokens a second"] = f"{speed['tokens_per_second']:,.0f}"
+    if "share_of_arithmetic" in speed:
+        facts["Of the machine’s arithmetic"] = f"{speed['share_of_arithmetic']:.0%}"
     if seconds := training_seconds(record):
         facts["Training time"] = duration(seconds)
     verdict = ""
@@ -94,7 +107,7 @@ def result_section(record: RunRecord) -> Section | None:
         else:
             verdict += (
                 f", where answering by how often each token occurs, without reading, costs {entropy:.2f} (a perplexity "
-                f"of {exp(entropy):,.0f})."
+                f"of {exp(min(entropy, 700)):,.0f})."
             )
     if accuracy in scores:
         verdict += f" It guesses the right one first in {scores[accuracy]:.1%} of all places."
@@ -117,8 +130,8 @@ def evaluations_section(record: RunRecord) -> Section | None:
         caption = f"The mean surprise at a {token}, in nats. Upright: the evaluation whose weights were kept."
         if entropy is not None:
             caption += (
-                f" Dashed: {entropy:.2f}, what it costs to answer by how often each token occurs in the dev text: a "
-                "model that stays there has learnt nothing but frequencies."
+                f" Dashed: {entropy:.2f}, what it costs to answer by how often each token occurs in the training "
+                "text: a model that stays there has learnt nothing but frequencies."
             )
         figure = plots.scores_by_tokens_plot(
             rows,
@@ -265,28 +278,16 @@ def corpus_section(record: RunRecord) -> Section | None:
         figure = plots.lengths_plot(train["length_histogram"], noun="sequences")
         shown.append(Plot("lengths", figure, "Training sequences by length, special tokens included."))
     shown += padding(train)
-    keys = ("documents", "sentences", "sequences", "tokens")
-    columns = [key for key in keys if any(key in split for split in splits.values())]
-    entropies = {name: split["unigram_entropy"] for name, split in splits.items() if "unigram_entropy" in split}
-    rows = [
-        [
-            name,
-            *(split.get(key, "") for key in columns),
-            *([f"{entropies[name]:.3f}" if name in entropies else ""] if entropies else []),
-        ]
-        for name, split in splits.items()
-    ]
+    columns = [key for key in _COUNTS if any(key in split for split in splits.values())]
     return Section(
         title="The text",
         explanation="Sequences lie end to end, several to a pack of about the same number of tokens, so no position is "
-        "wasted on padding."
-        + (
-            " The unigram entropy, in nats, is what a token costs that is guessed by how often each occurs."
-            if entropies
-            else ""
-        ),
+        "wasted on padding.",
         plots=tuple(shown),
-        html=html_table(["Set", *map(str.capitalize, columns), *(["Unigram entropy"] if entropies else [])], rows),
+        html=html_table(
+            ["Set", *(_COUNTS[key] for key in columns)],
+            [[name, *(split.get(key, "") for key in columns)] for name, split in splits.items()],
+        ),
     )
 
 
@@ -308,8 +309,9 @@ def _guess(scores: Mapping[str, Any] | Sequence[str]) -> tuple[str, str, str, st
 
 
 def _entropy(record: RunRecord) -> float | None:
-    value = record.data.get("dev", {}).get("unigram_entropy")
-    return None if value is None else float(value)
+    """What a dev token costs, in nats, that is guessed by how often each occurs in the training text."""
+    said = [record.data.get("dev", {}).get("unigram_entropy"), *(entry.get("unigram_entropy") for entry in record.evaluations)]
+    return next((float(value) for value in said if value is not None), None)
 
 
 def _tokens_by_step(record: RunRecord) -> dict[int, int]:

@@ -52,6 +52,7 @@ def read_texts(paths: Sequence[Path], *, text_column: str | None = None) -> Iter
     """
     column = text_column or _TEXT_COLUMN
     for path in paths:
+        texts: Iterator[str]
         if suffix_of(path) in _LINES:
             texts = (text for _, text in numbered_lines(path))
         elif suffix_of(path) in _JSON:

@@ -110,11 +110,12 @@ def add_special_tokens(backend: Backend, special_tokens: Mapping[str, str], layo
 
 def set_template(backend: Backend, layout: FamilyLayout, *, is_byte_level: bool) -> None:
     """Set what stands around the texts of a sequence; on byte-level pieces offsets leave out the space they carry."""
+    vocab = backend.get_vocab(with_added_tokens=True)
     cls_token, sep_token = layout.special_tokens.get("cls_token"), layout.special_tokens.get("sep_token")
     if is_byte_level and cls_token and sep_token and not layout.has_token_types:
         backend.post_processor = processors.RobertaProcessing(
-            (sep_token, backend.token_to_id(sep_token)),
-            (cls_token, backend.token_to_id(cls_token)),
+            (sep_token, vocab[sep_token]),
+            (cls_token, vocab[cls_token]),
             trim_offsets=True,
             add_prefix_space=False,
         )
@@ -122,7 +123,7 @@ def set_template(backend: Backend, layout: FamilyLayout, *, is_byte_level: bool)
     template = processors.TemplateProcessing(
         single=layout.single,
         pair=layout.pair,
-        special_tokens=[(token, backend.token_to_id(token)) for token in (cls_token, sep_token) if token],
+        special_tokens=[(token, vocab[token]) for token in (cls_token, sep_token) if token],
     )
     backend.post_processor = (
         processors.Sequence([processors.ByteLevel(trim_offsets=True), template]) if is_byte_level else template

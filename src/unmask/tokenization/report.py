@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Group
 
@@ -23,6 +23,7 @@ __all__ = ["TokenizerReport", "WordPieces", "tokenizer_report"]
 _WORD = re.compile(r"\w+(?:['’]\w+)*")  # letters, digits and marks; won't is one
 _TEXTS_AT_ONCE = 1024
 _NUM_EXAMPLES = 10
+_MOST_PIECES = 12  # of a word, in the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,7 @@ class TokenizerReport:
             ("unknown words", self.unknown_words),
         ):
             if examples:
-                lines = [f"{example.word}  {' '.join(example.pieces)}" for example in examples[:5]]
-                words.add_row(name, Text("\n".join(lines)), end_section=True)
+                words.add_row(name, Text("\n".join(map(_line, examples[:5]))), end_section=True)
         words.add_row("longest pieces", Text("  ".join(self.longest_pieces)))
         return Group(figures, words)
 
@@ -125,6 +125,7 @@ def tokenizer_report(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerRep
     word_counts: Counter[str] = Counter()
     pieces_of: dict[str, list[str]] = {}  # as the word was cut where it was cut into most
     unknown_words: Counter[str] = Counter()
+    pieces_of_unknown: dict[str, list[str]] = {}
     num_texts = num_characters = num_in_words = num_single = 0
     for batch in _bunches(texts):
         encodings = tokenizer.encode_batch(batch, add_special_tokens=False).encodings
@@ -134,19 +135,21 @@ def tokenizer_report(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerRep
             for word, places in _words(text, encoding):
                 word_counts[word] += 1
                 num_in_words += len(places)
+                pieces = [encoding.tokens[place] for place in places]
                 if any(encoding.input_ids[place] == unk_id for place in places):
                     unknown_words[word] += 1
+                    pieces_of_unknown[word] = pieces
                 elif len(places) == 1:
                     num_single += 1
                 if len(places) > len(pieces_of.get(word, ())):
-                    pieces_of[word] = [encoding.tokens[place] for place in places]
+                    pieces_of[word] = pieces
     num_words, num_tokens = word_counts.total(), used.total()
     if not num_words or not num_tokens:
         raise DataError("there is no word in the text to report on")
     num_used_pieces = len(used.keys() - tokenizer.special_ids)
 
-    def examples(words: Iterable[str]) -> list[WordPieces]:
-        return [WordPieces(word, pieces_of.get(word, []), word_counts[word]) for word in islice(words, _NUM_EXAMPLES)]
+    def examples(words: Iterable[str], pieces: Mapping[str, list[str]] = pieces_of) -> list[WordPieces]:
+        return [WordPieces(word, pieces.get(word, []), word_counts[word]) for word in islice(words, _NUM_EXAMPLES)]
 
     return TokenizerReport(
         num_texts=num_texts,
@@ -160,11 +163,16 @@ def tokenizer_report(tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizerRep
         characters_per_token=num_characters / num_tokens,
         single_piece_rate=num_single / num_words,
         unknown_rate=0.0 if unk_id is None else used[unk_id] / num_tokens,
-        unknown_words=examples(sorted(unknown_words, key=lambda word: (-unknown_words[word], word))),
+        unknown_words=examples(sorted(unknown_words, key=lambda word: (-unknown_words[word], word)), pieces_of_unknown),
         longest_words=examples(sorted(word_counts, key=lambda word: (-len(word), word))),
         most_split_words=examples(sorted(pieces_of, key=lambda word: (-len(pieces_of[word]), word))),
         longest_pieces=_longest_pieces(tokenizer),
     )
+
+
+def _line(example: WordPieces) -> str:
+    pieces, more = example.pieces[:_MOST_PIECES], len(example.pieces) - _MOST_PIECES
+    return f"{example.word}  {' '.join(pieces)}" + (f" and {more} more" if more > 0 else "")
 
 
 def _bunches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -134,13 +134,13 @@ class Tokenizer:
             return cls(backend, config, source=tokenizer_file)
         if vocab_file.is_file():
             return cls._from_vocab(vocab_file, config)
-        for name, build in (
-            ("vocab.json", lambda: build_bpe(folder, config)),
-            ("spiece.model", lambda: build_albert(folder / "spiece.model", config)),
-        ):
-            if (folder / name).is_file():
-                backend, special_tokens = build()
-                return cls(backend, {**special_tokens, **config}, source=folder / name)
+        vocab_file, spiece_file = folder / "vocab.json", folder / "spiece.model"
+        if vocab_file.is_file():
+            backend, special_tokens = build_bpe(folder, config)
+            return cls(backend, {**special_tokens, **config}, source=vocab_file)
+        if spiece_file.is_file():
+            backend, special_tokens = build_albert(spiece_file, config)
+            return cls(backend, {**special_tokens, **config}, source=spiece_file)
         raise CheckpointError(
             f"{folder}: no tokenizer here: it needs a tokenizer.json, a vocab.txt, a vocab.json with its merges.txt, "
             "or a spiece.model"
@@ -353,7 +353,7 @@ class Tokenizer:
             columns = [[text.text for text in column] for column in split]
         inputs = list(columns[0]) if text_pairs is None else list(zip(*columns, strict=True))
         try:
-            backend = self._backend_for_composed
+            backend = self.backend_for_composed
             is_plain = backend is self.backend or all(is_composed(text) for column in columns for text in column)
             if not is_plain:
                 backend = self.backend
@@ -372,7 +372,7 @@ class Tokenizer:
         return encodings
 
     @cached_property
-    def _backend_for_composed(self) -> Backend:
+    def backend_for_composed(self) -> Backend:
         """The backend without the first steps of its normalizer, if they only compose Hangul: for composed texts."""
         if self.backend.normalizer is None:
             return self.backend

@@ -203,7 +203,7 @@ def _find_masked_head(model: str | Path) -> tuple[str | Path, str]:
         return folder.parent / "generator", "masked-lm"
     saved = ", ".join(config.architectures) or "no architecture named"
     advice = {
-        "replaced-token": "it is ELECTRA's discriminator, so give the generator it was trained with",
+        "replaced-token": "it tells words that were replaced, so give the generator it was trained with",
         "causal-lm": "it goes on from a text instead: unmask generate",
     }.get(head, "choose one saved with one, such as BertForMaskedLM or BertForPreTraining")
     raise CheckpointError(

@@ -121,9 +121,7 @@ def pretrain(
     objective = Pretraining(tokens, pairs, data.train, data.dev, seed=settings.seed, packs=data.packs, show=show)
 
     # What training will see: in short, or in full and no more than that.
-    check = self_check(
-        objective, tokenizer, num_examples=3 if settings.dry_run else 0, token_budget=settings.pack_tokens
-    )
+    check = self_check(objective, tokenizer, token_budget=settings.pack_tokens)
     for line in () if settings.dry_run else _summary(check):
         say(line)
     say(f"guessing dev tokens by how frequent they are in training loses {data.unigram_entropy:.4f} nats each")
@@ -146,7 +144,7 @@ def pretrain(
         described = data.describe(len(data.train) / steps_per_epoch)
         refuse_changed_data(output_dir, described, resume=settings.resume)
         open_run_folder(output_dir, as_json(settings) | {"task": "pretraining"}, resume=settings.resume)
-        write_json(output_dir / "data.json", described)
+        write_json(output_dir / "data.json", described | {"self_check": check.to_dict()})
     result = train(model, objective, settings.training, run_folder=output_dir, resume=settings.resume, console=console)
     if not is_main_process():
         return None
@@ -187,7 +185,8 @@ def _resolve(settings: PretrainSettings) -> PretrainSettings:
     given = settings
     settings = resolve_settings(settings)
     if settings is given and settings.budget is not None and settings.max_steps is not None:  # it is a new run
-        raise SettingsError(f"budget is {settings.budget!r} and max_steps is {settings.max_steps}: give one of the two")
+        raise SettingsError(f"budget is {settings.budget!r} and max_steps is {settings.max_steps}: give one of the two "
+            "(--budget None takes away a recipe's)")
     return settings
 
 

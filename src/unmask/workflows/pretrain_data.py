@@ -94,16 +94,18 @@ class PretrainData:
         """Say what there is, as `data.json` has it; `batch_size` counts the sequences of a step."""
         return {
             name: {
-                "rows": len(source),
                 "documents": len(texts.documents),
+                "sentences": int(np.diff(texts.documents, axis=1).sum()),
                 "text_tokens": texts.num_tokens,
+                "sequences": len(source),
                 **describe_lengths(source.lengths, max(1, round(batch_size))),
-                "truncated_texts": source.num_cut_sentences,
+                "cut_sentences": source.num_cut_sentences,
                 "sha256": texts.fingerprint,
+                **entropy,
             }
-            for name, texts, source in (
-                ("train", self.train_texts, self.train),
-                ("dev", self.dev_texts, self.dev),
+            for name, texts, source, entropy in (
+                ("train", self.train_texts, self.train, {}),
+                ("dev", self.dev_texts, self.dev, {"unigram_entropy": self.unigram_entropy}),
             )
         }
 

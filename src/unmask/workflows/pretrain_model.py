@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import CheckpointError, SettingsError
-from unmask.models.registry import FAMILIES, FAMILY_NAMES, build_model, read_model_config
+from unmask.models.registry import FAMILIES, FAMILY_NAMES, build_model, empty_model, encoder_of, read_model_config
 from unmask.pretraining.objectives import TOKEN_OBJECTIVES, GeneratorAndDiscriminator
 from unmask.tokenization import Tokenizer
 from unmask.workflows.loading import find_model, load, load_tokenizer, refuse_larger_vocabulary
@@ -68,12 +68,15 @@ def begin(settings: PretrainSettings) -> tuple[PretrainSettings, Beginning]:
         tokenizer = load_tokenizer(settings.tokenizer)
         family: str = settings.family or "bert"
         settings = settings.for_family(family, is_new=True)
-        return settings, Beginning(family=family, tokenizer=tokenizer, config=new_config(settings, family, tokenizer))
+        config = new_config(settings, family, tokenizer)
+        _refuse_longer_sequences(settings, config)
+        return settings, Beginning(family=family, tokenizer=tokenizer, config=config)
     folder = find_model(settings.model)
     config = read_model_config(folder)
     tokenizer = Tokenizer.from_folder(folder)
     refuse_larger_vocabulary(tokenizer, config, folder)
     family = "gpt" if config.model_type == "openai-gpt" else _family_of(config)
+    _refuse_longer_sequences(settings, config)
     beginning = Beginning(family=family, tokenizer=tokenizer, config=config, folder=folder)
     return settings.for_family(family, is_new=False), beginning
 
@@ -196,6 +199,15 @@ def make_model(settings: PretrainSettings, beginning: Beginning, tokenizer: Toke
     if beginning.folder is not None:
         grow_vocabulary(both, beginning.tokenizer, tokenizer)
     return both, said
+
+
+def _refuse_longer_sequences(settings: PretrainSettings, config: ModelConfig) -> None:
+    longest = encoder_of(empty_model(config, "encoder")).embeddings.max_seq_length
+    if settings.max_seq_length > longest:
+        raise SettingsError(
+            f"max_seq_length is {settings.max_seq_length}, and this model takes {longest} tokens at most: give less, or "
+            "for a new model more max_position_embeddings"
+        )
 
 
 def _new_generator(config: ModelConfig, settings: PretrainSettings) -> nn.Module:

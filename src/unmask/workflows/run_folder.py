@@ -67,13 +67,14 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def refuse_changed_data(folder: Path, described: dict[str, Any], *, resume: bool) -> None:
-    """Make sure that a run goes on with the data it began with.
+    """Make sure that a run goes on with the data it began with; both are described as in `data.json`.
 
     Raises:
         DataError: `data.json` says otherwise.
     """
     path = folder / "data.json"
-    if resume and path.is_file() and json.loads(path.read_bytes()) != described:
+    before = json.loads(path.read_bytes()) if resume and path.is_file() else described
+    if any(before.get(name) != part for name, part in described.items()):
         raise DataError(
             "the data are not those the run began with: give it the same files, or start another run", path=path
         )

@@ -12,6 +12,7 @@ from unmask.data import read_table
 from unmask.errors import CheckpointError, DataError
 from unmask.tasks import TASKS, Columns, Task
 from unmask.workflows.loading import Pretrained, load
+from unmask.workflows.run_folder import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,11 @@ def load_trained(model: str | Path) -> Trained:
         CheckpointError: nothing usable is found under that name, or it has no head of its task.
     """
     run = _run_settings(Path(model))
+    if command_of(run) != "finetune":
+        raise CheckpointError(
+            f"{model}: this run pretrained a model and taught it no task: unmask finetune classification --model {model} "
+            "does"
+        )
     task = TASKS[run.get("task", "classification")]
     pretrained = load(model, head=task.head)
     kind = pretrained.config.extra.get("problem_type")
