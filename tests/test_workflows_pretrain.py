@@ -27,12 +27,22 @@ from unmask.workflows.new_tokens import grow_vocabulary
 
 FAMILIES = ("bert", "roberta", "albert", "electra", "gpt")
 SIZES = ("--hidden-size", 32, "--num-hidden-layers", 2, "--num-attention-heads", 4, "--max-seq-length", 24)
-QUICK = ("--batch-tokens", 480, "--micro-batch-tokens", 240, "--learning-rate", 4e-3, "--device", "cpu")
-Arguments = tuple[object, ...]
+QUICK = (
+    "--batch-tokens",
+    480,
+    "--micro-batch-tokens",
+    240,
+    "--learning-rate",
+    4e-3,
+    "--device",
+    "cpu",
+    "--dev-fraction",
+    0.1,
+)
 
 
 def documents(count: int, *, seed: int) -> list[str]:
-    """Documents of 3 to 7 sentences like "these dogs sleep. they wait.": number and subject can be told from context."""
+    """Documents of 3 to 7 sentences like "These dogs sleep. They wait now.": who does it can be told from context."""
     rng = random.Random(seed)
     made = []
     for _ in range(count):
@@ -40,7 +50,7 @@ def documents(count: int, *, seed: int) -> list[str]:
         plural = DETERMINERS[determiner] == "p"
         lines = [f"{determiner} {noun}{'s' if plural else ''} {rng.choice(VERBS[:6])}."]
         lines += [f"{'they' if plural else 'it'} {rng.choice(VERBS[:6])} now." for _ in range(rng.randrange(2, 7))]
-        made.append(" ".join(lines))
+        made.append(" ".join(map(str.capitalize, lines)))
     return made
 
 
@@ -136,7 +146,7 @@ def test_a_family_learns_and_transformers_loads_it(place, tmp_path, capsys, fami
     assert entry["training"]["tokens"] == sum(row["num_tokens"] for row in rows_of(run, "step"))
     assert f"model   {run / 'model'}" in said.out
     for folder, name in names.items():
-        assert_same_logits(run / folder, name, "these dogs sleep. they wait now.")
+        assert_same_logits(run / folder, name, "These dogs sleep. They wait now.")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "environment.json", "command.txt", "data.json", "metrics.jsonl", "evaluation.json"),
         *names,
@@ -291,6 +301,7 @@ def test_the_function_is_the_command(place, tmp_path):
         learning_rate=4e-3,
         betas=[0.9, 0.95],
         device="cpu",
+        dev_fraction=0.1,
         max_steps=2,
         output_dir=str(tmp_path / "called"),
     )
@@ -465,7 +476,7 @@ class TestGoingOn:
             (("--hidden-size", 64), "hidden_size is 64, and model is", 2),
             (("--objective", "clm"), "bert cannot learn clm: it learns mlm nsp", 2),
             (("--max-seq-length", 25), "max_seq_length is 25, and this model takes 24 tokens at most", 2),
-            (("--new-tokens", "they"), "new_tokens: 'they' is in the vocabulary already: leave it out", 3),
+            (("--new-tokens", "They"), "new_tokens: 'They' is in the vocabulary already: leave it out", 3),
             (("--new-tokens", "gone.txt"), "gone.txt: there is no such file of new tokens", 3),
         ],
     )
@@ -530,7 +541,7 @@ class TestBadInput:
         code = pretrain_tiny(place, tmp_path / "run", "bert", *one)
         self.check(capsys, code, tmp_path / "run", "one document")
         assert pretrain_tiny(place, tmp_path / "sop", "bert", *one, "--objective", "mlm", "sop", "--max-steps", 1) == 0
-        (tmp_path / "dev.txt").write_text("these dogs sleep. they wait.")
+        (tmp_path / "dev.txt").write_text("These dogs sleep. They wait.")
         code = pretrain_tiny(place, tmp_path / "run", "bert", "--dev-corpus", tmp_path / "dev.txt")
         self.check(capsys, code, tmp_path / "run", "the dev texts, 1 documents: ")
 

@@ -310,7 +310,10 @@ def _guess(scores: Mapping[str, Any] | Sequence[str]) -> tuple[str, str, str, st
 
 def _entropy(record: RunRecord) -> float | None:
     """What a dev token costs, in nats, that is guessed by how often each occurs in the training text."""
-    said = [record.data.get("dev", {}).get("unigram_entropy"), *(entry.get("unigram_entropy") for entry in record.evaluations)]
+    said = [
+        record.data.get("dev", {}).get("unigram_entropy"),
+        *(entry.get("unigram_entropy") for entry in record.evaluations),
+    ]
     return next((float(value) for value in said if value is not None), None)
 
 
@@ -354,7 +357,11 @@ def _guess_cell(entry: Mapping[str, Any]) -> str:
         return escape(guesses[0]["text"].removeprefix(entry["prompt"]).strip()) or "(it ends here)"
     others = ", ".join(f"{guess['token']} {guess['probability']:.1%}" for guess in guesses)
     best = guesses[0]
-    return f'<b title="{escape(others)}">{escape(best["token"])}</b> <small>{best["probability"]:.0%}</small>'
+    return f'<b title="{escape(others)}">{escape(best["token"])}</b> <small>{_percent(best["probability"])}</small>'
+
+
+def _percent(probability: float) -> str:
+    return f"{probability:.0%}" if probability >= 0.1 else f"{probability:.1%}"
 
 
 def _judged(guess: Mapping[str, Any]) -> str:

@@ -275,8 +275,8 @@ def _learn_wordpiece(
         continuing_subword_prefix=_PREFIX,
         show_progress=False,
     )
-    vocab = _train(models.WordPiece(unk_token=specials[0]), trainer, counts)["vocab"]
     unk_token = next(token for token in specials if token in ("[UNK]", "<unk>"))
+    vocab = _train(models.WordPiece(unk_token=unk_token), trainer, counts)["vocab"]
     return models.WordPiece(vocab, unk_token=unk_token, continuing_subword_prefix=_PREFIX)
 
 

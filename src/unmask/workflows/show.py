@@ -5,6 +5,7 @@ The sentences never change within a run and nothing is drawn, so rows of differe
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,8 +83,8 @@ def make_show(
         A function of a model in eval mode. It gives dicts, each with "kind", "prompt" and "guesses", a list of dicts
         again: of kind "fill" the top 3 for each mask, with "token", "probability" and "text", the whole sentence; of
         kind "continuation" one with "text", the prompt and up to 20 tokens more, each the likeliest; of kind "replaced"
-        one for every token of the prompt, with "token", "probability" that it was replaced, as the discriminator sees
-        it, and as "text" the truth, "replaced" or "original".
+        one for every word of the prompt, with the word as "token", the "probability" that it was replaced, as the
+        discriminator sees it (of a word's pieces the highest), and as "text" the truth, "replaced" or "original".
 
     Raises:
         CheckpointError: the tokenizer has no mask token.
@@ -184,12 +185,13 @@ class _Verdict:
         self.ids, self.types = encoding.input_ids, encoding.token_type_ids
         self.is_shown = max_seq_length is None or len(encoding) <= max_seq_length
         start = self.text.index(replacement)
-        end = start + len(replacement)
-        self.words = [
-            (at, self.text[slice(*encoding.offsets[at])], begin < end and stop > start)
-            for at, (begin, stop) in enumerate(encoding.offsets)
-            if not encoding.special_tokens_mask[at] and begin < stop
-        ]
+        self.words: list[tuple[str, bool, list[int]]] = []  # each word, whether it is the new one, and its tokens
+        real = (at for at, is_special in enumerate(encoding.special_tokens_mask) if not is_special)
+        for _, tokens in groupby(real, key=encoding.word_ids.__getitem__):
+            positions = list(tokens)
+            begin, end = encoding.offsets[positions[0]][0], encoding.offsets[positions[-1]][1]
+            is_replaced = begin < start + len(replacement) and end > start
+            self.words.append((self.text[begin:end].strip(), is_replaced, positions))
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
         if not self.is_shown:
@@ -198,7 +200,11 @@ class _Verdict:
         with torch.inference_mode():
             chances = model(pack([self.ids], [self.types]).to(device)).logits.float().sigmoid().tolist()
         guesses = [
-            {"token": word.strip(), "probability": chances[at], "text": "replaced" if is_replaced else "original"}
-            for at, word, is_replaced in self.words
+            {
+                "token": word,
+                "probability": max(chances[at] for at in positions),
+                "text": "replaced" if is_replaced else "original",
+            }
+            for word, is_replaced, positions in self.words
         ]
         return [{"kind": "replaced", "prompt": self.text, "guesses": guesses}]
