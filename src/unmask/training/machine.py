@@ -13,7 +13,7 @@ _CPU_SIZE, _CUDA_SIZE = 2048, 8192  # large enough for the product to be all the
 
 
 def matrix_product_rate(
-    device: torch.device | None = None, *, dtype: torch.dtype = torch.float32, rounds: int = 5
+    device: torch.device | None = None, *, dtype: torch.dtype = torch.float32, rounds: int = 3
 ) -> float:
     """Measure the floating-point operations a second of a large square matrix product, the median of some rounds.
 

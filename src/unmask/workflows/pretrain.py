@@ -31,6 +31,7 @@ from unmask.training import is_main_process, train, training_device
 from unmask.workflows.budget import plan_steps, reached_arithmetic, training_flops
 from unmask.workflows.loading import save_pretrained
 from unmask.workflows.new_tokens import add_tokens, read_new_tokens
+from unmask.workflows.model_card import pretraining_card
 from unmask.workflows.pretrain_data import read_data
 from unmask.workflows.pretrain_model import begin, head_of, make_model
 from unmask.workflows.pretrain_settings import PretrainSettings
@@ -140,8 +141,8 @@ def pretrain(
         max_steps = plan.max_steps
     settings = settings.for_steps(steps_per_epoch=steps_per_epoch, max_steps=max_steps)
     assert output_dir is not None
+    described = data.describe(len(data.train) / steps_per_epoch)
     if is_main_process():
-        described = data.describe(len(data.train) / steps_per_epoch)
         refuse_changed_data(output_dir, described, resume=settings.resume)
         open_run_folder(output_dir, as_json(settings) | {"task": "pretraining"}, resume=settings.resume)
         write_json(output_dir / "data.json", described | {"self_check": check.to_dict()})
@@ -167,11 +168,21 @@ def pretrain(
         "training": reached_arithmetic(result.epochs, settings.training, flops_per_token=flops / float(lengths.sum())),
     }
     write_json(output_dir / "evaluation.json", [entry])
-    model = model.cpu()
+    models: dict[str, Any] = {"model": model.cpu()}
     if isinstance(model, GeneratorAndDiscriminator):
-        save_pretrained(model.generator, tokenizer, output_dir / "generator", replace=True)
-        model = model.discriminator
-    save_pretrained(model, tokenizer, output_dir / "model", replace=True)
+        models = {"generator": model.generator, "model": model.discriminator}
+    for name, part in models.items():
+        card = pretraining_card(
+            settings,
+            part.config,
+            head=part.head,
+            num_parameters=sum(parameter.numel() for parameter in part.parameters()),
+            mask_token=tokenizer.mask_token,
+            data=described,
+            evaluation=entry,
+            command=(output_dir / "command.txt").read_text(encoding="utf-8").strip(),
+        )
+        save_pretrained(part, tokenizer, output_dir / name, model_card=card, replace=True)
     write_report(output_dir)
     remove_checkpoints(output_dir)
     return _result(output_dir)
@@ -185,8 +196,10 @@ def _resolve(settings: PretrainSettings) -> PretrainSettings:
     given = settings
     settings = resolve_settings(settings)
     if settings is given and settings.budget is not None and settings.max_steps is not None:  # it is a new run
-        raise SettingsError(f"budget is {settings.budget!r} and max_steps is {settings.max_steps}: give one of the two "
-            "(--budget None takes away a recipe's)")
+        raise SettingsError(
+            f"budget is {settings.budget!r} and max_steps is {settings.max_steps}: give one of the two "
+            "(--budget None takes away a recipe's)"
+        )
     return settings
 
 

@@ -205,8 +205,8 @@ def _refuse_longer_sequences(settings: PretrainSettings, config: ModelConfig) ->
     longest = encoder_of(empty_model(config, "encoder")).embeddings.max_seq_length
     if settings.max_seq_length > longest:
         raise SettingsError(
-            f"max_seq_length is {settings.max_seq_length}, and this model takes {longest} tokens at most: give less, or "
-            "for a new model more max_position_embeddings"
+            f"max_seq_length is {settings.max_seq_length}, and this model takes {longest} tokens at most: give less, "
+            "or for a new model more max_position_embeddings"
         )
 
 

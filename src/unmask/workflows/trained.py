@@ -84,8 +84,8 @@ def load_trained(model: str | Path) -> Trained:
     run = _run_settings(Path(model))
     if command_of(run) != "finetune":
         raise CheckpointError(
-            f"{model}: this run pretrained a model and taught it no task: unmask finetune classification --model {model} "
-            "does"
+            f"{model}: this run pretrained a model and taught it no task: unmask finetune classification --model "
+            f"{model} does"
         )
     task = TASKS[run.get("task", "classification")]
     pretrained = load(model, head=task.head)
