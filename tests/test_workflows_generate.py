@@ -63,6 +63,22 @@ def test_greedy_is_what_transformers_writes(gpt):
     assert generate([], model=gpt) == []
 
 
+def test_what_is_saved_says_where_texts_end(tmp_path):
+    """Else transformers would look for the token GPT-2 has, 50256, in a vocabulary of 257."""
+    folder = save_tiny_gpt(tmp_path / "new")
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["bos_token_id"], config["eos_token_id"]) == (256, 256)
+    assert GPTConfig(vocab_size=257).to_dict()["eos_token_id"] is None
+    assert "eos_token_id" not in GPTConfig().to_dict()
+    assert load(folder).config.extra["eos_token_id"] == 256
+    (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": None}))
+    pretrained = load(folder, head="causal-lm")
+    with torch.no_grad():
+        pretrained.model.encoder.final_norm.weight.zero_()
+        pretrained.model.encoder.final_norm.bias.copy_(pretrained.model.encoder.embeddings.word.weight[256] * 100)
+    assert generate("x", model=pretrained)[0][0].finish_reason == "end"  # then the tokenizer says it
+
+
 def test_where_the_model_ends_the_text(gpt, tmp_path):
     """The end is the config's, one token or several, or else the tokenizer's."""
     [[whole]] = generate("The whale", model=gpt, max_new_tokens=12)

@@ -171,7 +171,8 @@ def test_the_report_is_written(place, tmp_path, monkeypatch):
     for said in ("pretraining report", "rtd", "corpus.txt", "What training sees"):
         assert said in page
     card = (run / "model" / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "library_name: transformers" in card
+    assert "(the generator)" in (run / "generator" / "README.md").read_text()
     assert list((run / "plots").glob("*.png"))
 
 

@@ -121,6 +121,14 @@ class GPTConfig(_CommonConfig):
     vocab_size: int = 50257
     max_position_embeddings: int = 1024
 
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()
+        if (
+            self.vocab_size < GPTConfig.vocab_size
+        ):  # else Hugging Face's class takes GPT-2's own, which is not a word here
+            values = {"bos_token_id": None, "eos_token_id": None} | values
+        return values
+
 
 class GPTModel(Encoder):
     """The decoder of either: word and position embeddings, causal blocks, and in GPT-2 a final norm."""

@@ -79,7 +79,8 @@ def plan_steps(model: nn.Module, objective: Pretraining, settings: TrainingSetti
     begin = time.perf_counter()
     device = training_device(settings)
     trial = copy.deepcopy(model).to(device).train()
-    take_step = _stepper(trial, objective, settings, device)
+    optimizer = Optimizer(trial, settings)
+    take_step = _stepper(trial, optimizer, objective, settings)
     for number in range(_WARMUP_STEPS):
         take_step(number)
     start, number = time.perf_counter(), 0
@@ -94,7 +95,6 @@ def plan_steps(model: nn.Module, objective: Pretraining, settings: TrainingSetti
         objective.evaluate(trial)
         objective.examples(trial)
     with tempfile.TemporaryDirectory() as folder:
-        optimizer = Optimizer(trial, settings)
         save_checkpoint(
             Path(folder), model=trial, optimizer=optimizer, state=TrainingState.first(settings, num_samples=1)
         )
@@ -120,10 +120,10 @@ def plan_steps(model: nn.Module, objective: Pretraining, settings: TrainingSetti
 
 
 def _stepper(
-    model: nn.Module, objective: Pretraining, settings: TrainingSettings, device: torch.device
+    model: nn.Module, optimizer: Optimizer, objective: Pretraining, settings: TrainingSettings
 ) -> Callable[[int], None]:
     """Make a function that takes a step as the training loop does, at the full learning rate."""
-    optimizer = Optimizer(model, settings)
+    device = next(model.parameters()).device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
     def take_step(number: int) -> None:

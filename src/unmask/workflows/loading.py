@@ -130,4 +130,7 @@ def save_pretrained(
             (partial / "README.md").write_text(model_card, encoding="utf-8")
 
     config, weights = export_weights(model)
+    for name in ("bos_token_id", "eos_token_id"):  # a new GPT's config has none, and transformers takes GPT-2's instead
+        if config.get(name) is None and (token_id := getattr(tokenizer, name)) is not None:
+            config[name] = token_id
     hub.save_model_folder(folder, config=config, weights=weights, write_extras=write_extras, replace=replace)

@@ -30,8 +30,8 @@ from unmask.reporting import write_report
 from unmask.training import is_main_process, train, training_device
 from unmask.workflows.budget import plan_steps, reached_arithmetic, training_flops
 from unmask.workflows.loading import save_pretrained
-from unmask.workflows.new_tokens import add_tokens, read_new_tokens
 from unmask.workflows.model_card import pretraining_card
+from unmask.workflows.new_tokens import add_tokens, read_new_tokens
 from unmask.workflows.pretrain_data import read_data
 from unmask.workflows.pretrain_model import begin, head_of, make_model
 from unmask.workflows.pretrain_settings import PretrainSettings
