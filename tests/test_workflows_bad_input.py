@@ -258,7 +258,7 @@ BROKEN_CHECKPOINTS = {
     "corrupted weights": "model.safetensors: cannot be read",
     "other shapes": "embeddings.position_embeddings.weight has shape (7, 32), but config.json asks for (40, 32)",
     "a layer missing": "weights that the sequence-classification model needs are not in this checkpoint",
-    "no tokenizer": "no tokenizer here: it needs a tokenizer.json or a vocab.txt",
+    "no tokenizer": "no tokenizer here: it needs a tokenizer.json, a vocab.txt, a vocab.json with",
     "broken tokenizer": "tokenizer.json: not a tokenizer that can be read",
     "pickle that runs code": "refused, this pickle asks for posix.mkdir and may run code (none was run)",
 }

@@ -124,7 +124,7 @@ def test_a_new_classifier_does_not_inherit_the_old_one_s_kind(place, tmp_path):
 def test_a_masked_lm_head_that_is_not_tied_is_refused(tmp_path, capsys):
     untied = save_tiny_bert(tmp_path / "untied", "masked-lm", extra={"tie_word_embeddings": False})
     assert unmask("fill", "this [MASK] sleep.", "--model", untied) == 3
-    assert "its masked LM head is not tied to the word embeddings" in capsys.readouterr().err
+    assert "its masked-lm head is not tied to the word embeddings" in capsys.readouterr().err
 
 
 def test_seventy_labels_are_reported_without_drawing_their_square(place, tmp_path):

@@ -24,7 +24,7 @@ The family may stand first, without its flag. --config takes a recipe, a file of
   unmask pretrain bert --corpus books.txt --tokenizer tokenizers/en --budget 30m --output-dir runs/bert
   unmask pretrain --resume --output-dir runs/bert
   unmask pretrain electra --size small --corpus wiki/ --tokenizer tokenizers/en --max-steps 10000 --output-dir runs/rtd
-  unmask pretrain bert --objective mlm sop --mask-unit word --corpus wiki/ --tokenizer tokenizers/en --output-dir r
+  unmask pretrain bert --objective mlm sop --corpus wiki/ --tokenizer tokenizers/en --output-dir runs/sop
   unmask pretrain --model minilm --objective mlm --corpus law.txt --new-tokens estoppel tort --output-dir runs/law
   unmask pretrain --config recipes/pretrain-shakespeare.yaml --data-dir DATA --output-dir runs/shakespeare
 

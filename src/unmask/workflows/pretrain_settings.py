@@ -53,6 +53,13 @@ class PretrainSettings(RunSettings):
     """Pretrain a model on raw text: a new one, or one that has been pretrained before.
 
     Args:
+        epochs: passes over the texts, where neither max_steps nor budget is given.
+        global_batch_size: sequences an optimizer step, over all processes, where batch_tokens is None.
+        micro_batch_size: sequences in one forward pass where batch_tokens is None, else packs, of which None is one. It
+            changes memory and speed, not the mathematics.
+        warmup_steps: optimizer steps in which the learning rate rises from 0; where warmup_ratio is None too, it is 6 %
+            of all.
+        eval_steps: optimizer steps between evaluations; None evaluates ten times in all.
         family: of a new model: bert, roberta, albert, electra or gpt; bert where nothing is said.
         size: of a new model: tiny (2 layers, 128 wide), mini (4, 256), small (4, 512), medium (8, 512), base (12, 768)
             or large (24, 1024); mini where nothing is said.
@@ -103,8 +110,7 @@ class PretrainSettings(RunSettings):
         discriminator_weight: of the discriminator's loss beside the generator's.
         batch_tokens: real tokens an optimizer step, over all processes; "None" counts sequences instead, of which each
             step takes global_batch_size.
-        micro_batch_tokens: real tokens of one forward pass: sequences are packed together up to this number. Of such
-            packs, where batch_tokens is given, micro_batch_size counts more than one a pass.
+        micro_batch_tokens: real tokens of one forward pass: sequences are packed together up to this number.
         fill_texts: sentences with a mask each that the model fills as training goes on, or for gpt beginnings that it
             continues. Where none are given, a few of the language's own.
         budget: how long to train, evaluations and saving included: 90s, 30m or 2h. The machine's speed is measured, and
