@@ -1,7 +1,7 @@
 """Masked language modelling speed: unmask beside transformers, the same weights, masked batches and machine.
 
-BERT-mini (4 layers, 256 hidden, 30,522 words), 16 sequences a step. Every contender takes whole training steps: forward,
-backward, clipping, AdamW, dropout active, on batches that were masked beforehand. The settings differ in the texts:
+BERT-mini (4 layers, 256 hidden, 30,522 words), 16 sequences a step. Every contender takes whole training steps:
+forward, backward, clipping, AdamW, dropout active, on batches that were masked beforehand. The texts differ:
 
 - full_length: sequences of exactly 128 tokens, cut from the encyclopaedia; nothing is padded by anyone;
 - natural_length: one text a line, half of each batch WikiText-2 lines and half lines of film reviews; transformers pads
@@ -9,8 +9,8 @@ backward, clipping, AdamW, dropout active, on batches that were masked beforehan
   film_review_lines.
 
 transformers is `BertForMaskedLM` with labels (-100 where nothing is to be guessed), attention "sdpa", and
-`torch.optim.AdamW` as it comes (`--fused-peers`: its fused kernel). Steps alternate, so that a slow minute of the machine
-is everybody's. Peak memory is measured in a process of its own for each. Run nothing else beside it:
+`torch.optim.AdamW` as it comes (`--fused-peers`: its fused kernel). Steps alternate, so that a slow minute of the
+machine is everybody's. Peak memory is measured in a process of its own for each. Run nothing else beside it:
 
     .venv/bin/python benchmarks/pretrain_mlm.py --data-dir ../shared/data
 """
@@ -35,7 +35,6 @@ import numpy as np
 import torch
 import transformers
 
-from unmask.workflows.loading import load_tokenizer
 from unmask.counted import keys
 from unmask.models.bert import BertConfig
 from unmask.models.registry import build_model, export_weights
@@ -44,6 +43,7 @@ from unmask.pretraining.objectives import MaskedLanguageModelling
 from unmask.pretraining.sequences import PretrainingBatch, SequenceRun
 from unmask.pretraining.vocabulary import Vocabulary
 from unmask.training import Optimizer, TrainingSettings, parameter_groups
+from unmask.workflows.loading import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

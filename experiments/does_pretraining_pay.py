@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from objectives import COLA
-
 from unmask import finetune
 from unmask.models.registry import build_model, read_model_config, saved_head
 from unmask.workflows.loading import load_tokenizer, save_pretrained

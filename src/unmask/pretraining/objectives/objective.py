@@ -60,7 +60,7 @@ class TokenObjective(ABC):
 
     @abstractmethod
     def compute_losses(self, model: nn.Module, batch: PretrainingBatch) -> tuple[Tensor, EncoderOutput]:
-        """Run the model: each term of the loss, weighted and summed over targets, (terms,), and the encoder's output."""
+        """Run the model: each term of the loss, weighted and summed over targets, (terms,); and what was encoded."""
 
     @abstractmethod
     def measure(self, model: nn.Module, batch: PretrainingBatch) -> tuple[dict[str, float], EncoderOutput]:
