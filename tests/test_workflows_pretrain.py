@@ -704,3 +704,12 @@ def test_the_help_teaches(capsys):
         "mlm nsp",
     ):
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "kept"),
+    [("electra", "loss", "generator_loss"), ("electra", "rtd_accuracy", "rtd_accuracy"), ("bert", "loss", "loss")],
+)
+def test_rtd_is_judged_by_its_generator_as_its_own_task_gets_harder(family, given, kept):
+    settings = PretrainSettings(metric_for_best=given).for_family(family, is_new=True)
+    assert settings.metric_for_best == kept

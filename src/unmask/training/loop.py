@@ -119,7 +119,9 @@ def train(
                         f"stopped after step {run.state.step} of {run.total_steps}, which is saved in {run_folder}: "
                         "resume it to go on from there"
                     )
-        return run.result()
+        result = run.result()
+        world.wait()  # until all have read the best checkpoint: who called us may now remove it
+        return result
 
 
 def _seed_torch(seed: int, device: torch.device) -> None:

@@ -128,7 +128,7 @@ def new_config(settings: PretrainSettings, family: str, tokenizer: Tokenizer) ->
             f"embedding_size is {settings.embedding_size}, and in {family} it is hidden_size: only albert and electra "
             "have it apart"
         )
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"):
         if (value := getattr(settings, name)) is not None:
             values[name] = value
     if _GPT_DROPOUT in names and settings.hidden_dropout_prob is not None:

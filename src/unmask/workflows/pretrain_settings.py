@@ -43,6 +43,7 @@ _OF_THE_MODEL = (
     "intermediate_size",
     "embedding_size",
     "max_position_embeddings",
+    "initializer_range",
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
 )
@@ -60,6 +61,9 @@ class PretrainSettings(RunSettings):
         warmup_steps: optimizer steps in which the learning rate rises from 0; where warmup_ratio is None too, it is 6 %
             of all.
         eval_steps: optimizer steps between evaluations; None evaluates ten times in all.
+        metric_for_best: the score that chooses the model that is kept; a loss or a perplexity is better when smaller.
+            Where loss is asked for, rtd takes generator_loss: the better the generator, the harder its discriminator's
+            task, whose own loss therefore says nothing of an earlier model.
         family: of a new model: bert, roberta, albert, electra or gpt; bert where nothing is said.
         size: of a new model: tiny (2 layers, 128 wide), mini (4, 256), small (4, 512), medium (8, 512), base (12, 768)
             or large (24, 1024); mini where nothing is said.
@@ -73,6 +77,8 @@ class PretrainSettings(RunSettings):
         hidden_dropout_prob: probability in [0, 1); None is the family's own: 0.1, in albert 0. In a model that is
             trained further, its own.
         attention_probs_dropout_prob: likewise.
+        initializer_range: standard deviation of a new model's weights; None is the family's own, 0.02. That suits wide
+            models: a narrow one (128 wide) leaves its plateau sooner with 1 / sqrt(hidden_size) or so.
         model: a folder, a run or a hub id to go on from (domain adaptation): family, sizes and tokenizer are its own.
         tokenizer: of a new model: a folder that `unmask tokenizer train` or Hugging Face's tools made, or a hub id.
         new_tokens: words to be added to the vocabulary, or files of them, one a line. In a model that is trained
@@ -138,6 +144,7 @@ class PretrainSettings(RunSettings):
     max_position_embeddings: int | None = None
     hidden_dropout_prob: float | None = None
     attention_probs_dropout_prob: float | None = None
+    initializer_range: float | None = None
     model: str | None = None
     tokenizer: str | None = None
     new_tokens: tuple[str, ...] = ()
@@ -177,8 +184,10 @@ class PretrainSettings(RunSettings):
             self._require(name, f"one of {', '.join(get_args(choices))}", value is None or value in get_args(choices))
         for name in ("max_dev_sequences", "workers", "micro_batch_tokens", "max_seq_length"):
             self._require(name, "1 or more", getattr(self, name) >= 1)
-        for name in ("batch_tokens", *_OF_THE_MODEL[1:-2]):
+        for name in ("batch_tokens", *_OF_THE_MODEL[1:-3]):
             self._require(name, "1 or more, or None", getattr(self, name) is None or getattr(self, name) >= 1)
+        spread = self.initializer_range
+        self._require("initializer_range", "positive and finite, or None", spread is None or 0 < spread < math.inf)
         for name in _OF_THE_MODEL[-2:]:
             self._require(name, "in [0, 1), or None", getattr(self, name) is None or 0 <= getattr(self, name) < 1)
         self._require("dev_fraction", "in (0, 1)", 0 < self.dev_fraction < 1)
@@ -244,6 +253,8 @@ class PretrainSettings(RunSettings):
             "format": self.format or _usual_format(objective),
             "mask_unit": self.mask_unit or ("ngram" if family == "albert" else "token"),
         }
+        if "rtd" in objective and self.metric_for_best == "loss":
+            filled["metric_for_best"] = "generator_loss"  # a better generator makes the discriminator's task harder
         if is_new:
             filled |= {"family": family, "size": self.size or "mini"}
         if self.warmup_steps is None and self.warmup_ratio is None:
