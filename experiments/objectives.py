@@ -47,7 +47,8 @@ SIZES: dict[str, Any] = {
     "attention_probs_dropout_prob": 0.0,
     "batch_tokens": 1024,
     "micro_batch_tokens": 1024,
-    "learning_rate": 1.5e-3,
+    "learning_rate": 1e-3,
+    "initializer_range": 0.05,  # 0.02 suits wide models
     "warmup_ratio": 0.06,
 }
 CONTENDERS: dict[str, dict[str, Any]] = {
@@ -80,7 +81,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("UNMASK_DATA_DIR") or Path("../shared/data"))
     parser.add_argument("--tokenizer", required=True, help="a folder that `unmask tokenizer train` made")
     parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument("--flops", type=float, default=0.8e13, help="operations of each pretraining")
+    parser.add_argument("--flops", type=float, default=5e12, help="operations of each pretraining")
     parser.add_argument("--seeds", type=int, default=3, help="of fine-tuning")
     parser.add_argument("--epochs", type=int, default=4, help="of fine-tuning")
     parser.add_argument("--learning-rate", type=float, default=2e-4, help="of fine-tuning")

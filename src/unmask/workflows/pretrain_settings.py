@@ -78,7 +78,7 @@ class PretrainSettings(RunSettings):
             trained further, its own.
         attention_probs_dropout_prob: likewise.
         initializer_range: standard deviation of a new model's weights; None is the family's own, 0.02. That suits wide
-            models: a narrow one (128 wide) leaves its plateau sooner with 1 / sqrt(hidden_size) or so.
+            models; one 128 wide left its first plateau a little sooner with 0.05.
         model: a folder, a run or a hub id to go on from (domain adaptation): family, sizes and tokenizer are its own.
         tokenizer: of a new model: a folder that `unmask tokenizer train` or Hugging Face's tools made, or a hub id.
         new_tokens: words to be added to the vocabulary, or files of them, one a line. In a model that is trained
