@@ -51,4 +51,4 @@ def uniform(key: NDArray[np.uint64], counters: ArrayLike) -> NDArray[np.float64]
     """Draw numbers in [0, 1): one for each key and counter, float64 with 53 random bits; arrays are broadcast."""
     # In one dimension at least: numpy warns of the overflow of scalars, which is what is wanted here.
     numbers = np.atleast_1d(counters).astype(np.uint64) * GOLDEN + key
-    return (mix(numbers) >> np.uint64(11)) * 2.0**-53
+    return (mix(numbers) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -6,7 +6,7 @@ Axes: B sequences, T tokens of all sequences together, M rows to guess.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class PretrainingBatch:
     def to(self, device: torch.device) -> PretrainingBatch:
         if self.original_ids.device == device:
             return self
-        tensors = {
+        tensors: dict[str, Any] = {
             name: value.to(device, non_blocking=device.type != "cpu")
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)

@@ -11,6 +11,8 @@ from unmask.pretraining.objectives.mlm import perplexity
 from unmask.pretraining.objectives.objective import Guesses, TokenObjective
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -37,7 +39,7 @@ class CausalLanguageModelling(TokenObjective):
         from unmask.models.losses import linear_cross_entropy
 
         encoded = model.encoder(batch.inputs)  # type: ignore[operator]
-        words = model.encoder.embeddings.word.weight  # type: ignore[union-attr]
+        words: Tensor = model.encoder.embeddings.word.table  # type: ignore[union-attr,assignment]
         rows = encoded.last_hidden_state.index_select(0, batch.positions)
         return linear_cross_entropy(rows, words, None, batch.labels)[None], encoded
 
@@ -50,7 +52,7 @@ class CausalLanguageModelling(TokenObjective):
             "clm_targets": len(batch.labels),
         }, output.encoder
 
-    def summarise(self, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         targets = max(sums["clm_targets"], 1)
         loss = sums["clm_loss"] / targets
         return {"loss": loss, "perplexity": perplexity(loss), "accuracy": sums["clm_correct"] / targets}

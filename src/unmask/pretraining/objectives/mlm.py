@@ -11,6 +11,8 @@ from unmask.pretraining.masking import Masking, mask_tokens
 from unmask.pretraining.objectives.objective import Guesses, TokenObjective
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -53,13 +55,13 @@ class MaskedLanguageModelling(TokenObjective):
 
     def compute_losses(self, model: nn.Module, batch: PretrainingBatch) -> tuple[Tensor, EncoderOutput]:
         encoded = model.encoder(batch.inputs)  # type: ignore[operator]
-        words = model.encoder.embeddings.word.weight  # type: ignore[union-attr]
+        words = model.encoder.embeddings.word.table  # type: ignore[union-attr]
         loss = model.masked_lm.loss_sum(encoded.last_hidden_state, words, batch.positions, batch.labels)  # type: ignore[union-attr, operator]
         return loss[None], encoded
 
     def measure(self, model: nn.Module, batch: PretrainingBatch) -> tuple[dict[str, float], EncoderOutput]:
         encoded = model.encoder(batch.inputs)  # type: ignore[operator]
-        words = model.encoder.embeddings.word.weight  # type: ignore[union-attr]
+        words = model.encoder.embeddings.word.table  # type: ignore[union-attr]
         logits = model.masked_lm(encoded.last_hidden_state, words, batch.positions).float()  # type: ignore[operator]
         return {
             "mlm_loss": F.cross_entropy(logits, batch.labels, reduction="sum").item(),
@@ -67,7 +69,7 @@ class MaskedLanguageModelling(TokenObjective):
             "mlm_targets": len(batch.labels),
         }, encoded
 
-    def summarise(self, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         targets = max(sums["mlm_targets"], 1)
         loss = sums["mlm_loss"] / targets
         return {

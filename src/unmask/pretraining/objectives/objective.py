@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -67,7 +69,7 @@ class TokenObjective(ABC):
         """Count what `summarise` needs of a batch; counts of batches are added."""
 
     @abstractmethod
-    def summarise(self, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Make scores of the counts of all batches; "loss" among them, with the weights of training."""
 
 
@@ -100,7 +102,7 @@ class PairObjective(ABC):
             f"{self.name}_targets": (labels >= 0).sum().item(),
         }
 
-    def summarise(self, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Make scores of the counts of all batches."""
         targets = max(sums[f"{self.name}_targets"], 1)
         return {

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from unmask.pretraining.objectives.mlm import MaskedLanguageModelling, perplexity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unmask.models.outputs import EncoderOutput
     from unmask.packing import PackedBatch
     from unmask.pretraining.masking import Masking
@@ -84,7 +86,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         assert isinstance(model, GeneratorAndDiscriminator)
         generator: Any = model.generator
         encoded = generator.encoder(batch.inputs)
-        words = generator.encoder.embeddings.word.weight
+        words = generator.encoder.embeddings.word.table
         rows = generator.masked_lm.transform(encoded.last_hidden_state, batch.positions)
         logits = F.linear(rows, words, generator.masked_lm.bias)
         generator_loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
@@ -114,7 +116,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
             "right": (is_flagged == is_replaced).sum().item(),
         }, output.encoder
 
-    def summarise(self, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, sums: Mapping[str, float]) -> dict[str, float]:
         generator_loss = sums["generator_loss"] / max(sums["generator_targets"], 1)
         discriminator_loss = sums["discriminator_loss"] / max(sums["tokens"], 1)
         return {
