@@ -20,7 +20,7 @@ from torch.nn.attention import varlen
 from reference import one_by_one, padded, ragged
 from unmask.models import layouts
 from unmask.models.block import TransformerBlock
-from unmask.models.layouts import PackedLayout, PaddedLayout, layout_of
+from unmask.models.layouts import PackedLayout, layout_of
 from unmask.packing import PaddedBatch, pack
 
 if TYPE_CHECKING:
@@ -127,15 +127,15 @@ def test_padding_on_the_left_of_causal_attention_harms_no_token(dropout_p: float
     torch.testing.assert_close(context[0, 2:], alone, rtol=1e-5, atol=1e-5)
 
 
-def test_first_tokens_by_hand() -> None:
+def test_first_and_last_rows_by_hand() -> None:
     batch = ragged([2, 1, 3])
-    hidden = torch.arange(12.0).view(6, 2).requires_grad_()
-    first = PackedLayout(batch, None).first_tokens(hidden)
-    assert first.tolist() == [[0, 1], [4, 5], [6, 7]]
-    first.sum().backward()
-    assert hidden.grad[:, 0].tolist() == [1, 0, 1, 1, 0, 0]
-    in_box = PaddedLayout(padded(batch), None).first_tokens(torch.arange(18.0).view(3, 3, 2))
-    assert in_box.tolist() == [[0, 1], [6, 7], [12, 13]]
+    assert batch.first_rows.tolist() == [0, 2, 3]
+    assert padded(batch).first_rows.tolist() == [0, 3, 6]
+    assert batch.last_rows(pad_token_id=None).tolist() == [1, 2, 5]
+    assert padded(batch).last_rows(pad_token_id=None).tolist() == [1, 3, 8]
+    ending = pack([[5, 0], [0], [7, 0, 0]])  # in the token that stands for padding
+    assert ending.last_rows(pad_token_id=0).tolist() == [0, 2, 3]
+    assert padded(ending).last_rows(pad_token_id=0).tolist() == [0, 3, 6]
 
 
 @pytest.mark.parametrize("has_seeds", [True, False], ids=["counted", "drawn"])
@@ -149,14 +149,14 @@ def test_dropout_drops_scales_and_adds(has_seeds: bool) -> None:
     torch.manual_seed(0)
     summed = layout_of(batch, training=True).dropout_add(values, residual, 0.25)
     assert torch.equal(summed, residual + dropped)
-    pooled = layout_of(batch, training=True).dropout_sequences(values[: len(LENGTHS)], 0.25)
+    pooled = layout_of(batch, training=True).dropout(values[: len(LENGTHS)], 0.25, batch.first_rows)
     assert pooled.unique().tolist() == [0, 4]
     if has_seeds:
         assert torch.equal(pooled, dropped[batch.cu_seqlens[:-1]])
     quiet = layout_of(batch, training=True)
     assert quiet.dropout(values, 0.0) is values
     assert torch.equal(quiet.dropout_add(values, residual, 0.0), values + residual)
-    assert torch.equal(quiet.dropout_sequences(values, 0.0), values)
+    assert torch.equal(quiet.dropout(values, 0.0, batch.first_rows), values)
 
 
 def test_packed_and_padded_drop_the_same() -> None:

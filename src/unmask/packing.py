@@ -60,6 +60,20 @@ class PackedBatch(_OnDevice):
     def total_tokens(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def first_rows(self) -> Tensor:
+        """Where each sequence's first token stands among the packed tokens, int32, (B,)."""
+        return self.cu_seqlens[:-1]
+
+    def last_rows(self, *, pad_token_id: int | None) -> Tensor:
+        """Where each sequence's last token stands that is not this id, int64, (B,); its first if all of them are."""
+        last = self.cu_seqlens[1:].to(torch.int64) - 1
+        if pad_token_id is None:
+            return last
+        rows = torch.arange(len(self.input_ids), device=last.device)
+        words = torch.where(self.input_ids != pad_token_id, rows, 0)
+        return torch.maximum(words.cummax(0).values[last], self.cu_seqlens[:-1])
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaddedBatch(_OnDevice):
@@ -83,6 +97,20 @@ class PaddedBatch(_OnDevice):
     def max_seqlen(self) -> int:
         """S, padding included."""
         return self.input_ids.shape[1]
+
+    @property
+    def first_rows(self) -> Tensor:
+        """Where each sequence's first token stands among the B * S, int64, (B,)."""
+        batch_size, length = self.input_ids.shape
+        return torch.arange(batch_size, device=self.input_ids.device) * length
+
+    def last_rows(self, *, pad_token_id: int | None) -> Tensor:
+        """Where each sequence's last token stands that is real and not this id, int64, (B,); its first if none is."""
+        is_word = self.attention_mask.bool()
+        if pad_token_id is not None:
+            is_word = is_word & (self.input_ids != pad_token_id)
+        columns = torch.arange(is_word.shape[1], device=is_word.device)
+        return self.first_rows + (is_word * columns).argmax(1)
 
     @classmethod
     def of(

@@ -50,8 +50,13 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(hidden_size, hidden_size)
         self.output = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, hidden: Tensor, layout: Layout, attentions: list[Tensor] | None = None) -> Tensor:
-        """Attend: (T, D) -> (T, D). With a list, append the attention probabilities to it, (B, N, S, S)."""
+    def forward(
+        self, hidden: Tensor, layout: Layout, attentions: list[Tensor] | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """Attend: (T, D) -> (T, D), or (M, D) for these rows of the tokens, int (M,).
+
+        With a list, append the attention probabilities to it, (B, N, S, S).
+        """
         query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
         if attentions is not None:
             maps = layout.attention_maps(query, key, num_heads=self.num_heads, is_causal=self.is_causal)
@@ -60,5 +65,5 @@ class MultiHeadAttention(nn.Module):
         context = layout.attend(
             query, key, value, num_heads=self.num_heads, dropout_p=dropout_p, is_causal=self.is_causal
         )
-        attended: Tensor = self.output(context)
+        attended: Tensor = self.output(context if rows is None else context.flatten(0, -2).index_select(0, rows))
         return attended

@@ -97,12 +97,19 @@ class TransformerBlock(nn.Module):
         )
         self.norm_first = norm_first
 
-    def forward(self, hidden: Tensor, layout: Layout, attentions: list[Tensor] | None = None) -> Tensor:
-        """(T, D) -> (T, D); attentions as in `MultiHeadAttention`."""
+    def forward(
+        self, hidden: Tensor, layout: Layout, attentions: list[Tensor] | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """(T, D) -> (T, D), or (M, D) for these rows of the tokens; attentions as in `MultiHeadAttention`."""
         p, q = (self.attention_dropout_p, self.feed_forward_dropout_p) if self.training else (0.0, 0.0)
+        attended = self.attention(
+            self.attention_norm(hidden) if self.norm_first else hidden, layout, attentions, rows=rows
+        )
+        if rows is not None:
+            hidden = hidden.flatten(0, -2).index_select(0, rows)
+        hidden = layout.dropout_add(attended, hidden, p, rows)
         if self.norm_first:
-            hidden = layout.dropout_add(self.attention(self.attention_norm(hidden), layout, attentions), hidden, p)
-            return layout.dropout_add(self.feed_forward(self.feed_forward_norm(hidden)), hidden, q)
-        hidden = self.attention_norm(layout.dropout_add(self.attention(hidden, layout, attentions), hidden, p))
-        summed: Tensor = self.feed_forward_norm(layout.dropout_add(self.feed_forward(hidden), hidden, q))
+            return layout.dropout_add(self.feed_forward(self.feed_forward_norm(hidden)), hidden, q, rows)
+        hidden = self.attention_norm(hidden)
+        summed: Tensor = self.feed_forward_norm(layout.dropout_add(self.feed_forward(hidden), hidden, q, rows))
         return summed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import nn
 
 from unmask.models.layouts import layout_of
@@ -63,6 +64,7 @@ class Encoder(nn.Module):
         self,
         batch: PackedBatch | PaddedBatch,
         *,
+        rows: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         cache: KeyValueCache | None = None,
@@ -71,6 +73,9 @@ class Encoder(nn.Module):
 
         Args:
             batch: the tokens.
+            rows: which of them (of all B * S where padded) the last hidden state is wanted of, int, (M,); None for all.
+                After its attention the last block computes these alone, and those the pooler reads. Where few are read,
+                as the 15 % that are masked or a text's first, that saves up to two thirds of a layer.
             output_hidden_states: whether to give the embeddings and each block's output.
             output_attentions: whether to give each block's attention probabilities.
             cache: the tokens that came before these, in a causal model; these join them.
@@ -88,16 +93,25 @@ class Encoder(nn.Module):
         if self.projection is not None:
             hidden = self.projection(hidden)
         hidden_states = [hidden]
-        for step in self.order:
-            hidden = self.blocks[step](hidden, layout, attentions)
+        read = rows
+        if rows is not None and self.pooler is not None:
+            read = torch.cat((batch.first_rows, rows))
+        for number, step in enumerate(self.order, start=1):
+            hidden = self.blocks[step](hidden, layout, attentions, rows=read if number == len(self.order) else None)
             if output_hidden_states:
                 hidden_states.append(hidden)
         if self.final_norm is not None:
             hidden = self.final_norm(hidden)
             hidden_states[-1] = hidden
+        pooled: Tensor | None = None
+        if self.pooler is not None and rows is None:
+            pooled = self.pooler(hidden.flatten(0, -2).index_select(0, batch.first_rows))
+        elif self.pooler is not None and rows is not None:
+            first, hidden = hidden.tensor_split([len(batch.first_rows)])
+            pooled = self.pooler(first)
         return EncoderOutput(
             last_hidden_state=hidden,
-            pooler_output=None if self.pooler is None else self.pooler(hidden, layout),
+            pooler_output=pooled,
             hidden_states=tuple(hidden_states) if output_hidden_states else None,
             attentions=None if attentions is None else tuple(attentions),
             layout=layout,

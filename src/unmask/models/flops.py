@@ -4,8 +4,9 @@ Counted are matrix products, two operations a multiply-add: norms, activations, 
 embedding rows weigh nothing beside them. A training step is three forward passes: for each product of the forward pass
 the backward pass computes two, the gradients of its two factors.
 
-Counted is what the model needs, not what some kernel computes: no padding, and under a causal mask only the keys a
-token sees. Chowdhery et al. 2022 (arXiv:2204.02311), appendix B, count so too, but with the scores the mask takes away.
+Counted is what the model is, not what some kernel computes: no padding, under a causal mask only the keys a token sees,
+and every block whole, though the last may be computed for few tokens (`Encoder.forward`). Chowdhery et al. 2022
+(arXiv:2204.02311), appendix B, count so too, but with the scores the mask takes away.
 """
 
 from __future__ import annotations

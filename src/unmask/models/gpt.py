@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unmask.models.outputs import EncoderOutput
+    from unmask.packing import PackedBatch, PaddedBatch
 
 __all__ = ["GPT2", "OPENAI_GPT", "GPTConfig", "GPTModel", "LastTokenClassifier", "OpenAIGPTConfig"]
 
@@ -156,9 +157,12 @@ class LastTokenClassifier(nn.Module):
         self.linear = nn.Linear(hidden_size, num_labels, bias=False)
         self.pad_token_id = pad_token_id
 
+    def rows(self, batch: PackedBatch | PaddedBatch) -> Tensor:
+        """The last tokens, told by their id as Hugging Face do: of a text that ends in padding's, the one before."""
+        return batch.last_rows(pad_token_id=self.pad_token_id)
+
     def forward(self, encoded: EncoderOutput) -> Tensor:
-        last = encoded.layout.last_tokens(encoded.last_hidden_state, pad_token_id=self.pad_token_id)
-        logits: Tensor = self.linear(last)
+        logits: Tensor = self.linear(encoded.last_hidden_state)
         return logits
 
 

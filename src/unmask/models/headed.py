@@ -50,7 +50,7 @@ class ForSequenceClassification(nn.Module):
         self.classifier = classifier
 
     def forward(self, batch: PackedBatch | PaddedBatch) -> SequenceClassifierOutput:
-        encoded = self.encoder(batch)
+        encoded = self.encoder(batch, rows=self.classifier.rows(batch))
         return SequenceClassifierOutput(logits=self.classifier(encoded), encoder=encoded)
 
 
@@ -67,8 +67,8 @@ class ForMaskedLM(nn.Module):
 
     def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> MaskedLMOutput:
         """Guess the words at these rows of the packed tokens, int64 (M,); at all rows if None."""
-        encoded = self.encoder(batch)
-        logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.table, positions)
+        encoded = self.encoder(batch, rows=positions)
+        logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.table)
         return MaskedLMOutput(logits=logits, encoder=encoded)
 
 
@@ -88,7 +88,7 @@ class ForNextSentencePrediction(nn.Module):
         self.next_sentence = next_sentence
 
     def forward(self, batch: PackedBatch | PaddedBatch) -> NextSentenceOutput:
-        encoded = self.encoder(batch)
+        encoded = self.encoder(batch, rows=self.next_sentence.rows(batch))
         return NextSentenceOutput(logits=self.next_sentence(encoded), encoder=encoded)
 
 
@@ -108,10 +108,10 @@ class ForPreTraining(nn.Module):
 
     def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> PreTrainingOutput:
         """As `ForMaskedLM` and `ForNextSentencePrediction`, in one pass."""
-        encoded = self.encoder(batch)
+        encoded = self.encoder(batch, rows=positions)
         word_embeddings = self.encoder.embeddings.word.table
         return PreTrainingOutput(
-            prediction_logits=self.masked_lm(encoded.last_hidden_state, word_embeddings, positions),
+            prediction_logits=self.masked_lm(encoded.last_hidden_state, word_embeddings),
             seq_relationship_logits=self.next_sentence(encoded),
             encoder=encoded,
         )
@@ -154,8 +154,6 @@ class ForCausalLM(nn.Module):
 
         The cache is `Encoder.forward`'s.
         """
-        encoded = self.encoder(batch, cache=cache)
-        hidden = encoded.last_hidden_state
-        if positions is not None:
-            hidden = hidden.flatten(0, -2)[positions]
-        return CausalLMOutput(logits=F.linear(hidden, self.encoder.embeddings.word.table), encoder=encoded)
+        encoded = self.encoder(batch, rows=positions, cache=cache)
+        logits = F.linear(encoded.last_hidden_state, self.encoder.embeddings.word.table)
+        return CausalLMOutput(logits=logits, encoder=encoded)

@@ -14,8 +14,8 @@ from unmask.models.losses import linear_cross_entropy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unmask.models.layouts import Layout
     from unmask.models.outputs import EncoderOutput
+    from unmask.packing import PackedBatch, PaddedBatch
 
 __all__ = [
     "FirstTokenClassifier",
@@ -30,18 +30,24 @@ __all__ = [
 class SequenceHead(Protocol):
     """A module that answers once for each sequence: logits, (B, num_labels)."""
 
-    def __call__(self, encoded: EncoderOutput) -> Tensor: ...
+    def rows(self, batch: PackedBatch | PaddedBatch) -> Tensor:
+        """Say which tokens' last hidden states it reads, as `Encoder.forward` takes them, int, (M,)."""
+        ...
+
+    def __call__(self, encoded: EncoderOutput) -> Tensor:
+        """Answer; what was encoded holds those rows, and no others."""
+        ...
 
 
 class Pooler(nn.Module):
-    """tanh(W h + b) of each sequence's first token: (T, D) -> (B, D). Devlin et al. 2019, section 3.1 and its code."""
+    """tanh(W h + b) of each sequence's first token: (B, D) -> (B, D). Devlin et al. 2019, section 3.1 and its code."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.dense = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
-        return torch.tanh(self.dense(layout.first_tokens(hidden)))
+    def forward(self, first_tokens: Tensor) -> Tensor:
+        return torch.tanh(self.dense(first_tokens))
 
 
 class PooledClassifier(nn.Module):
@@ -52,6 +58,10 @@ class PooledClassifier(nn.Module):
         self.linear = nn.Linear(hidden_size, num_labels)
         self.dropout_p = dropout_p
 
+    def rows(self, batch: PackedBatch | PaddedBatch) -> Tensor:
+        """None beside those of the pooler."""
+        return batch.first_rows[:0]
+
     def forward(self, encoded: EncoderOutput) -> Tensor:
         """Classify each sequence: (B, num_labels).
 
@@ -60,8 +70,8 @@ class PooledClassifier(nn.Module):
         """
         if encoded.pooler_output is None:
             raise ValueError("this classifier reads the pooled first token, and the encoder has no pooler")
-        dropout_p = self.dropout_p if self.training else 0.0
-        logits: Tensor = self.linear(encoded.layout.dropout_sequences(encoded.pooler_output, dropout_p))
+        dropout_p, layout = self.dropout_p if self.training else 0.0, encoded.layout
+        logits: Tensor = self.linear(layout.dropout(encoded.pooler_output, dropout_p, layout.batch.first_rows))
         return logits
 
 
@@ -80,11 +90,15 @@ class FirstTokenClassifier(nn.Module):
         self.linear = nn.Linear(hidden_size, num_labels)
         self.dropout_p = dropout_p
 
+    def rows(self, batch: PackedBatch | PaddedBatch) -> Tensor:
+        return batch.first_rows
+
     def forward(self, encoded: EncoderOutput) -> Tensor:
         """Classify each sequence: (B, num_labels)."""
         layout, dropout_p = encoded.layout, self.dropout_p if self.training else 0.0
-        first = layout.dropout_sequences(layout.first_tokens(encoded.last_hidden_state), dropout_p)
-        logits: Tensor = self.linear(layout.dropout_sequences(self.activation(self.dense(first)), dropout_p))
+        rows = layout.batch.first_rows
+        first = layout.dropout(encoded.last_hidden_state, dropout_p, rows)
+        logits: Tensor = self.linear(layout.dropout(self.activation(self.dense(first)), dropout_p, rows))
         return logits
 
 
@@ -108,8 +122,8 @@ class ReplacedTokenHead(nn.Module):
 class MaskedLMHead(nn.Module):
     """Guess the word at each row: (M, D) -> (M, V), by the word embeddings themselves ("tied" weights) and a bias.
 
-    Devlin et al. 2019, appendix A.2; the transform before the projection is BERT's code. It runs on the positions asked
-    for only: over a large vocabulary this projection is most of a small model's work.
+    Devlin et al. 2019, appendix A.2; the transform before the projection is BERT's code. Hand it only the rows to be
+    guessed: over a large vocabulary this projection is most of a small model's work.
     """
 
     def __init__(
@@ -121,17 +135,14 @@ class MaskedLMHead(nn.Module):
         self.norm = nn.LayerNorm(embedding_size, eps=layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def forward(self, hidden: Tensor, word_embeddings: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Guess at these rows of the hidden states, int64 (M,); at all rows if None."""
-        return F.linear(self.transform(hidden, positions), word_embeddings, self.bias)
+    def forward(self, hidden: Tensor, word_embeddings: Tensor) -> Tensor:
+        return F.linear(self.transform(hidden), word_embeddings, self.bias)
 
-    def transform(self, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Make of these rows of the hidden states what the word embeddings are compared with: (M, E)."""
-        if positions is not None:
-            hidden = hidden.flatten(0, -2).index_select(0, positions)
+    def transform(self, hidden: Tensor) -> Tensor:
+        """Make of hidden states what the word embeddings are compared with: (M, D) -> (M, E)."""
         transformed: Tensor = self.norm(self.activation(self.dense(hidden)))
         return transformed
 
-    def loss_sum(self, hidden: Tensor, word_embeddings: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
-        """Sum the cross-entropy of the guesses at these rows over labels, int64 (M,): a scalar."""
-        return linear_cross_entropy(self.transform(hidden, positions), word_embeddings, self.bias, labels)
+    def loss_sum(self, hidden: Tensor, word_embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Sum the cross-entropy of the guesses over labels, int64 (M,): a scalar."""
+        return linear_cross_entropy(self.transform(hidden), word_embeddings, self.bias, labels)

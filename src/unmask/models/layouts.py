@@ -53,25 +53,22 @@ class Layout(ABC):
         self.batch = batch
         self._noise = noise
 
-    def dropout(self, hidden: Tensor, p: float) -> Tensor:
-        """Drop each value of (..., D) with probability p, and scale up the rest."""
+    def dropout(self, hidden: Tensor, p: float, rows: Tensor | None = None) -> Tensor:
+        """Drop each value of (..., D) with probability p, and scale up the rest.
+
+        Where only some tokens are left, (M, D), rows say which, int (M,): the noise is theirs.
+        """
         if p == 0.0:
             return hidden
         if self._noise is None:
             return F.dropout(hidden, p)
-        return hidden * self._noise.hidden(hidden.shape[-1], p)
+        return hidden * self._noise.hidden(hidden.shape[-1], p, rows)
 
-    def dropout_add(self, hidden: Tensor, residual: Tensor, p: float) -> Tensor:
+    def dropout_add(self, hidden: Tensor, residual: Tensor, p: float, rows: Tensor | None = None) -> Tensor:
         """Compute residual + dropout(hidden), in one pass over memory."""
         if p == 0.0 or self._noise is None:
             return residual + self.dropout(hidden, p)
-        return torch.addcmul(residual, hidden, self._noise.hidden(hidden.shape[-1], p))
-
-    def dropout_sequences(self, pooled: Tensor, p: float) -> Tensor:
-        """Drop values of one row a sequence, (B, D), with probability p: the noise of each sequence's first token."""
-        if p == 0.0 or self._noise is None:
-            return self.dropout(pooled, p)
-        return pooled * self.first_tokens(self._noise.hidden(pooled.shape[-1], p))
+        return torch.addcmul(residual, hidden, self._noise.hidden(hidden.shape[-1], p, rows))
 
     @abstractmethod
     def attend(
@@ -94,18 +91,6 @@ class Layout(ABC):
     @abstractmethod
     def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
         """Compute softmax(Q K^T / sqrt(H)) without dropout, (B, N, S, S). Packed: 0 where there is no token."""
-
-    @abstractmethod
-    def first_tokens(self, hidden: Tensor) -> Tensor:
-        """Take the first token of each sequence: (T, D) -> (B, D)."""
-
-    @abstractmethod
-    def last_tokens(self, hidden: Tensor, *, pad_token_id: int | None) -> Tensor:
-        """Take the last token of each sequence that is not the padding token: (T, D) -> (B, D).
-
-        Hugging Face tell padding by its id, so a text that itself ends in that token is read at the one before. A
-        sequence of nothing else gives its first token; without such an id the last token is taken.
-        """
 
 
 class PackedLayout(Layout):
@@ -146,17 +131,6 @@ class PackedLayout(Layout):
         is_real = torch.arange(self._max_seqlen, device=lengths.device) < lengths[:, None]  # (B, S)
         maps = attention_probabilities(query, key, _additive(_may_attend(is_real, is_causal), query.dtype))
         return maps * is_real[:, None, :, None]
-
-    def first_tokens(self, hidden: Tensor) -> Tensor:
-        return hidden.index_select(0, self._cu_seqlens[:-1])
-
-    def last_tokens(self, hidden: Tensor, *, pad_token_id: int | None) -> Tensor:
-        last = self._cu_seqlens[1:].to(torch.int64) - 1
-        if pad_token_id is not None:
-            rows = torch.arange(len(hidden), device=hidden.device)
-            words = torch.where(self.batch.input_ids != pad_token_id, rows, 0)
-            last = torch.maximum(words.cummax(0).values[last], self._cu_seqlens[:-1])
-        return hidden.index_select(0, last)
 
 
 class CachedLayout(PackedLayout):
@@ -225,14 +199,6 @@ class PaddedLayout(Layout):
     def attention_maps(self, query: Tensor, key: Tensor, *, num_heads: int, is_causal: bool) -> Tensor:
         query, key = (_by_head(x, num_heads) for x in (query, key))
         return attention_probabilities(query, key, _additive(_may_attend(self._is_real, is_causal), query.dtype))
-
-    def first_tokens(self, hidden: Tensor) -> Tensor:
-        return hidden[:, 0]
-
-    def last_tokens(self, hidden: Tensor, *, pad_token_id: int | None) -> Tensor:
-        is_word = self._is_real if pad_token_id is None else self._is_real & (self.batch.input_ids != pad_token_id)
-        columns = torch.arange(is_word.shape[1], device=hidden.device)
-        return hidden[torch.arange(len(hidden), device=hidden.device), (is_word * columns).argmax(1)]
 
 
 def _by_head(states: Tensor, num_heads: int) -> Tensor:

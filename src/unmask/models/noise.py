@@ -41,9 +41,15 @@ class Noise:
         self._tokens = mix(seeds)
         self._sites = 0
 
-    def hidden(self, width: int, p: float) -> Tensor:
-        """Draw factors for hidden states: 0 with probability p, else 1 / (1 - p); float32, (..., width)."""
-        return _draw(self._next_site(), np.arange(-(-width // 4)), p)[..., :width]
+    def hidden(self, width: int, p: float, rows: Tensor | None = None) -> Tensor:
+        """Draw factors for hidden states: 0 with probability p, else 1 / (1 - p); float32, (..., width).
+
+        Rows of the flattened tokens, int (M,), ask for theirs only: (M, width), the same numbers.
+        """
+        tokens = self._next_site()
+        if rows is not None:
+            tokens = tokens.reshape(-1)[rows.numpy()]
+        return _draw(tokens, np.arange(-(-width // 4)), p)[..., :width]
 
     def attention(self, num_heads: int, max_seqlen: int, p: float) -> Tensor:
         """Draw factors for attention probabilities, float32, (..., num_heads, K); K is max_seqlen or a little more.

@@ -26,7 +26,7 @@ class EncoderOutput:
     """What every family's encoder returns.
 
     Args:
-        last_hidden_state: (T, D).
+        last_hidden_state: (T, D), or (M, D) where only some rows were asked for.
         pooler_output: the pooled first token of each sequence, (B, D); None for an encoder without a pooler.
         hidden_states: what enters the first block and then each step's output, each (T, D); None unless asked for.
         attentions: each step's attention probabilities, (B, N, S, S); None unless asked for.

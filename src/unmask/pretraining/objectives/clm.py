@@ -38,10 +38,9 @@ class CausalLanguageModelling(TokenObjective):
     def compute_losses(self, model: nn.Module, batch: PretrainingBatch) -> tuple[Tensor, EncoderOutput]:
         from unmask.models.losses import linear_cross_entropy
 
-        encoded = model.encoder(batch.inputs)  # type: ignore[operator]
+        encoded = model.encoder(batch.inputs, rows=batch.positions)  # type: ignore[operator]
         words: Tensor = model.encoder.embeddings.word.table  # type: ignore[union-attr,assignment]
-        rows = encoded.last_hidden_state.index_select(0, batch.positions)
-        return linear_cross_entropy(rows, words, None, batch.labels)[None], encoded
+        return linear_cross_entropy(encoded.last_hidden_state, words, None, batch.labels)[None], encoded
 
     def measure(self, model: nn.Module, batch: PretrainingBatch) -> tuple[dict[str, float], EncoderOutput]:
         output = model(batch.inputs, batch.positions)

@@ -54,15 +54,15 @@ class MaskedLanguageModelling(TokenObjective):
         return Guesses(input_ids=masked.input_ids, positions=masked.positions, labels=masked.labels)
 
     def compute_losses(self, model: nn.Module, batch: PretrainingBatch) -> tuple[Tensor, EncoderOutput]:
-        encoded = model.encoder(batch.inputs)  # type: ignore[operator]
+        encoded = model.encoder(batch.inputs, rows=batch.positions)  # type: ignore[operator]
         words = model.encoder.embeddings.word.table  # type: ignore[union-attr]
-        loss = model.masked_lm.loss_sum(encoded.last_hidden_state, words, batch.positions, batch.labels)  # type: ignore[union-attr, operator]
+        loss = model.masked_lm.loss_sum(encoded.last_hidden_state, words, batch.labels)  # type: ignore[union-attr, operator]
         return loss[None], encoded
 
     def measure(self, model: nn.Module, batch: PretrainingBatch) -> tuple[dict[str, float], EncoderOutput]:
-        encoded = model.encoder(batch.inputs)  # type: ignore[operator]
+        encoded = model.encoder(batch.inputs, rows=batch.positions)  # type: ignore[operator]
         words = model.encoder.embeddings.word.table  # type: ignore[union-attr]
-        logits = model.masked_lm(encoded.last_hidden_state, words, batch.positions).float()  # type: ignore[operator]
+        logits = model.masked_lm(encoded.last_hidden_state, words).float()  # type: ignore[operator]
         return {
             "mlm_loss": F.cross_entropy(logits, batch.labels, reduction="sum").item(),
             "mlm_correct": (logits.argmax(-1) == batch.labels).sum().item(),

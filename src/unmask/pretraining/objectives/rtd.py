@@ -85,10 +85,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
     def compute_losses(self, model: nn.Module, batch: PretrainingBatch) -> tuple[Tensor, EncoderOutput]:
         assert isinstance(model, GeneratorAndDiscriminator)
         generator: Any = model.generator
-        encoded = generator.encoder(batch.inputs)
-        words = generator.encoder.embeddings.word.table
-        rows = generator.masked_lm.transform(encoded.last_hidden_state, batch.positions)
-        logits = F.linear(rows, words, generator.masked_lm.bias)
+        logits = generator(batch.inputs, batch.positions).logits
         generator_loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
         # What is drawn has no gradient, so the discriminator's does not reach the generator (section 2).
         corrupted = replace_tokens(batch, sample_tokens(logits.detach(), batch.draws))
