@@ -34,6 +34,7 @@ from unmask.data import read_table
 from unmask.models.embeddings import WordEmbedding
 from unmask.tasks import Classification, Columns, FineTuning, Labels, Samples
 from unmask.training import Optimizer, TrainingSettings, parameter_groups
+from unmask.training.machine import matrix_product_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def main() -> None:
             for batch in batches:
                 step(batch)
             seconds[name].append((time.perf_counter() - start) / len(batches))
-        product_rates.append(matrix_product_rate())
+        product_rates.append(matrix_product_rate(rounds=1))
         if not options.json:
             print(f"round {number + 1} of {options.rounds}", end="\r", file=sys.stderr)
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
@@ -174,14 +175,6 @@ def compare_logits(samples: Samples, batch: np.ndarray) -> float:
     with torch.no_grad():
         expected = theirs(**pad_batch(samples, batch, None)).logits
         return float((ours(objective.collate(batch.tolist(), epoch=0).inputs).logits - expected).abs().max())
-
-
-def matrix_product_rate(size: int = 2048) -> float:
-    """Floating-point operations a second of a large float32 product on this machine."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
-    start = time.perf_counter()
-    torch.mm(left, right)
-    return 2 * size**3 / (time.perf_counter() - start)
 
 
 def as_text(result: dict[str, Any]) -> str:

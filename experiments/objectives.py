@@ -38,11 +38,12 @@ from unmask.workflows.pretrain_model import generator_config, new_config
 from unmask.workflows.pretrain_settings import PretrainSettings
 
 SIZES: dict[str, Any] = {
-    "num_hidden_layers": 4,
-    "hidden_size": 128,
+    "num_hidden_layers": 3,
+    "hidden_size": 192,
     "num_attention_heads": 4,
-    "intermediate_size": 512,
-    "max_seq_length": 128,
+    "intermediate_size": 768,
+    "max_seq_length": 64,  # places are learnt sooner where there are fewer
+    "mlm_probability": 0.3,  # more to learn from in each token (Wettig et al. 2023, arXiv:2202.08005)
     "hidden_dropout_prob": 0.0,  # less than an epoch of text cannot be learnt by heart
     "attention_probs_dropout_prob": 0.0,
     "batch_tokens": 1024,
@@ -56,7 +57,7 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "mlm+nsp": {"family": "bert", "objective": ("mlm", "nsp")},
     "mlm+sop": {"family": "bert", "objective": ("mlm", "sop")},
     # An ELECTRA whose embeddings are as wide as its hidden states is a BERT.
-    "rtd": {"family": "electra", "objective": ("rtd",), "embedding_size": 128, "generator_size": 0.5},
+    "rtd": {"family": "electra", "objective": ("rtd",), "embedding_size": 192, "generator_size": 0.5},
     "dynamic": {"family": "bert", "objective": ("mlm",)},
     "static": {"family": "bert", "objective": ("mlm",), "static_copies": 1},
 }
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("UNMASK_DATA_DIR") or Path("../shared/data"))
     parser.add_argument("--tokenizer", required=True, help="a folder that `unmask tokenizer train` made")
     parser.add_argument("--output-dir", type=Path, required=True)
-    parser.add_argument("--flops", type=float, default=5e12, help="operations of each pretraining")
+    parser.add_argument("--flops", type=float, default=2.4e13, help="operations of each pretraining")
     parser.add_argument("--seeds", type=int, default=3, help="of fine-tuning")
     parser.add_argument("--epochs", type=int, default=4, help="of fine-tuning")
     parser.add_argument("--learning-rate", type=float, default=2e-4, help="of fine-tuning")
@@ -157,7 +158,7 @@ def held_out(folder: Path, store_folder: Path, tokenizer_name: str) -> dict[str,
     tokenizer = load_tokenizer(tokenizer_name)
     store = TokenStore.open(store_folder, tokenizer=tokenizer)
     _, dev = split_documents(store, dev_fraction=0.01, seed=0)
-    source = make_source("full-sentences", store, dev, tokenizer, max_seq_length=128, seed=0)
+    source = make_source("full-sentences", store, dev, tokenizer, max_seq_length=SIZES["max_seq_length"], seed=0)
     guesser = folder / "generator" if (folder / "generator").is_dir() else folder / "model"
     model, _ = load_model(guesser, "masked-lm")
     objective = Pretraining(MaskedLanguageModelling(Masking(), Vocabulary.of(tokenizer)), None, source, source, seed=0)

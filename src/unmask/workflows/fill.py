@@ -12,7 +12,7 @@ import torch
 
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.hub import resolve
-from unmask.models.registry import read_model_config, saved_head
+from unmask.models.registry import FAMILIES, read_model_config, saved_head
 from unmask.packing import pack
 from unmask.tokenization.readable import piece_text
 from unmask.workflows.loading import load
@@ -205,7 +205,7 @@ def _find_masked_head(model: str | Path) -> tuple[str | Path, str]:
     advice = {
         "replaced-token": "it tells words that were replaced, so give the generator it was trained with",
         "causal-lm": "it goes on from a text instead: unmask generate",
-    }.get(head, "choose one saved with one, such as BertForMaskedLM or BertForPreTraining")
+    }.get(head) or f"choose one saved with one, such as {FAMILIES[config.model_type].heads['masked-lm'].architecture}"
     raise CheckpointError(
         f"{folder}: this checkpoint ({saved}) has no masked LM head, so it cannot fill masks: {advice}"
     )
