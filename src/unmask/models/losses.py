@@ -35,10 +35,38 @@ def linear_cross_entropy(rows: Tensor, weight: Tensor, bias: Tensor | None, labe
     return loss
 
 
+class _Workspace:
+    """Room for one (M, V) tensor, kept from a step to the next.
+
+    The C library returns a block of this size to the system as soon as it is freed, and every page of the next one is
+    then faulted in anew: a third of the product that fills it.
+    """
+
+    def __init__(self) -> None:
+        self._spare: Tensor | None = None
+
+    def take(self, num_rows: int, num_columns: int, *, like: Tensor) -> Tensor:
+        """Take the room, or new room where it is taken or too small."""
+        spare, self._spare, size = self._spare, None, num_rows * num_columns
+        if spare is None or len(spare) < size or spare.dtype != like.dtype:
+            spare = like.new_empty(size)
+        return spare[:size].view(num_rows, num_columns)
+
+    def give_back(self, room: Tensor) -> None:
+        """Give back what `take` gave, to be overwritten."""
+        self._spare = room.new_empty(0).set_(room.untyped_storage())
+
+
+_workspace = _Workspace()
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-        log_probabilities = F.linear(rows, weight, bias)
+        log_probabilities = _workspace.take(len(rows), len(weight), like=rows)
+        torch.mm(rows, weight.t(), out=log_probabilities)
+        if bias is not None:
+            log_probabilities += bias
         torch.log_softmax(log_probabilities, -1, out=log_probabilities)
         ctx.save_for_backward(rows, weight, labels)
         ctx.log_probabilities, ctx.has_bias = log_probabilities, bias is not None
@@ -56,4 +84,5 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows_gradient = (residual @ weight).mul_(scale)
         weight_gradient = residual.t() @ (rows * scale)  # the small factor is scaled, not the large product
         bias_gradient = residual.t() @ scale.expand(len(labels)) if ctx.has_bias else None
+        _workspace.give_back(residual)
         return rows_gradient, weight_gradient, bias_gradient, None
