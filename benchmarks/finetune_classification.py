@@ -30,9 +30,8 @@ import torch
 import transformers
 
 from unmask import load
-from unmask.data import read_table
 from unmask.models.embeddings import WordEmbedding
-from unmask.tasks import Classification, Columns, FineTuning, Labels, Samples
+from unmask.tasks import Classification, FineTuning, Labels, Reading, Samples
 from unmask.training import Optimizer, TrainingSettings, parameter_groups
 from unmask.training.machine import matrix_product_rate
 
@@ -96,10 +95,9 @@ def main() -> None:
 
 
 def read_cola(data_dir: Path) -> Samples:
-    table = read_table(
-        "cola/in_domain_train.tsv", column_names=["source", "label", "star", "sentence"], data_dir=data_dir
-    )
-    return TASK.encode(TASK.read(table, Columns()), load("minilm").tokenizer, max_seq_length=128)
+    reading = Reading(column_names=["source", "label", "star", "sentence"], data_dir=data_dir)
+    examples = TASK.read("cola/in_domain_train.tsv", reading)
+    return TASK.encode(examples, load("minilm").tokenizer, max_seq_length=128)
 
 
 def batch_of(order: np.ndarray, number: int) -> np.ndarray:
@@ -115,7 +113,7 @@ def make_peer(samples: Samples, length: int | None, is_fused: bool) -> Callable[
 
     def step(batch: np.ndarray) -> None:
         inputs = pad_batch(samples, batch, length)
-        loss = model(**inputs, labels=torch.from_numpy(samples.targets[batch])).loss  # type: ignore[index]
+        loss = model(**inputs, labels=torch.from_numpy(samples.targets.values[batch])).loss  # type: ignore[union-attr]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
         optimizer.step()
@@ -129,7 +127,7 @@ def make_unmask(samples: Samples) -> tuple[Callable[[np.ndarray], None], int]:
     model = unmask_model().train()
     for module in model.modules():
         if isinstance(module, WordEmbedding):
-            module.restrict(torch.from_numpy(np.concatenate(samples.input_ids)))
+            module.restrict(torch.from_numpy(samples.input_ids.values))
     settings = TrainingSettings(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_GRAD_NORM)
     optimizer = Optimizer(model, settings)
     objective = FineTuning(TASK, samples, samples, seed=0)

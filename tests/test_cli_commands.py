@@ -75,7 +75,7 @@ def test_version(capsys):
         (("finetun",), "unmask: there is no command 'finetun'; unmask --help lists them"),
         (("finetune",), "output_dir is missing: name the run folder, such as --output-dir runs/mine"),
         (("finetune", "--output-dir", "x"), "train is missing: name the labelled file to learn from"),
-        (("finetune", "regression"), "invalid choice 'regression'"),
+        (("finetune", "parsing"), "invalid choice 'parsing'"),
         (("finetune", "--epohcs", "3"), "--epohcs"),
         (("finetune", "--epochs", "three"), "Error parsing --epochs"),
         (("finetune", "--seed", "-1"), "seed is -1: it must be a whole number, 0 or more"),

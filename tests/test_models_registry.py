@@ -381,7 +381,7 @@ def test_a_checkpoint_says_which_head_it_has(head: str) -> None:
     assert saved_head(BertConfig(architectures=("Unheard", HF_CLASSES[head]))) == head
 
 
-@pytest.mark.parametrize("architectures", [(), ("BertForTokenClassification",)])
+@pytest.mark.parametrize("architectures", [(), ("BertForMultipleChoice",)])
 def test_a_checkpoint_with_no_head_of_ours_is_an_encoder(architectures: tuple[str, ...]) -> None:
     assert saved_head(BertConfig(architectures=architectures)) == "encoder"
 

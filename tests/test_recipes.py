@@ -114,7 +114,7 @@ def test_every_kind_of_value(tmp_path):
         ("epoch: 3\n", "--epoch"),
         ("epochs: three\n", "--epochs"),
         ("epochs: 0\n", "epochs is 0: it must be 1 or more"),
-        ("task: regression\n", "'regression'"),
+        ("task: parsing\n", "'parsing'"),
         ("- epochs\n", "r.yaml: a recipe is a list of settings, a line each, such as `epochs: 3`"),
         ("", "r.yaml: a recipe is a list of settings"),
         ("1: 2\n", "r.yaml: a recipe is a list of settings"),

@@ -9,6 +9,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.reporting import RunRecord
+from unmask.reporting.classification import dev_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +37,8 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     assert record.command == ""
     assert record.best_epoch is None
     assert record.overfitting_epoch is None
-    assert record.dev_report is None
+    assert record.dev == {}
+    assert dev_report(record) is None
 
 
 def test_a_step_done_again_after_a_resume_counts_once(tmp_path: Path) -> None:
@@ -78,12 +80,12 @@ def test_training_without_a_dev_set_has_no_best_epoch(tmp_path: Path) -> None:
     assert record.overfitting_epoch is None
 
 
-def test_dev_report_takes_label_ids_from_the_order_of_probabilities(tmp_path: Path) -> None:
+def test_the_predictions_of_a_run_without_its_entry_are_judged_in_the_order_of_probabilities(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     answers = [("b", "b"), ("a", "b"), ("b", "b")]
     lines = [{"label": label, "predicted": guess, "probabilities": {"b": 0.6, "a": 0.4}} for label, guess in answers]
     (folder / "predictions_dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    report = RunRecord.read(folder).dev_report
+    report = dev_report(RunRecord.read(folder))
     assert report is not None
     assert [label.name for label in report.classes] == ["b", "a"]
     assert report.confusion_matrix == ((2, 0), (1, 0))

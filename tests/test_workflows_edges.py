@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from unmask import predict
 from unmask.data import read_table
 from unmask.errors import CheckpointError
 from unmask.reporting import write_report
+from unmask.tasks import LabelSet, Prediction, Score
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,11 +68,16 @@ def test_labels_that_look_like_no_number_are_in_the_same_order_in_every_process(
     program = (
         "from unmask.tasks import Labels, TextExample\n"
         "make = lambda label: TextExample(text='a', text_pair=None, label=label, source='s', line=1)\n"
-        "print(Labels.find([make(l) for l in ('nan', 'inf', 'b', '10', '9', '-1', 'a')], None).values)"
+        "labels = ('nan', 'inf', 'b', '10', '9', '-1', 'a')\n"
+        "print(Labels.find([make(l) for l in labels], [[l] for l in labels], None, least=2).values)"
     )
     said = {
         subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         for seed in ("1", "2", "3")
     }
@@ -100,25 +107,39 @@ def test_a_resumed_run_may_save_and_split_its_batches_otherwise(place, tmp_path)
     assert unmask("finetune", "--resume", "--output-dir", run, "--save-steps", 3, "--micro-batch-size", 2) == 0
 
 
-def test_a_head_of_another_kind_is_not_read_as_one_label_of_several(tmp_path):
+def test_a_head_without_its_run_is_read_as_what_its_config_says(tmp_path):
     labels = {0: "a", 1: "b"}
-    several = save_tiny_bert(
-        tmp_path / "several",
-        "sequence-classification",
-        id2label=labels,
-        extra={"problem_type": "multi_label_classification"},
+    kinds = {
+        "single_label_classification": (labels, Prediction),
+        "multi_label_classification": (labels, LabelSet),
+        "regression": ({0: "LABEL_0"}, Score),
+        None: ({0: "LABEL_0"}, Score),  # one label and no more said is a number, as in transformers
+    }
+    for number, (kind, (id2label, answer)) in enumerate(kinds.items()):
+        extra = {} if kind is None else {"problem_type": kind}
+        model = save_tiny_bert(tmp_path / f"{number}", "sequence-classification", id2label=id2label, extra=extra)
+        assert type(predict(model, ["this dog sleep."])[0]) is answer
+    odd = save_tiny_bert(
+        tmp_path / "odd", "sequence-classification", id2label=labels, extra={"problem_type": "ranking"}
     )
-    with pytest.raises(CheckpointError, match="its head gives multi_label_classification, not one label of several"):
-        predict(several, ["this dog sleep."])
-    score = save_tiny_bert(tmp_path / "score", "sequence-classification", id2label={0: "LABEL_0"})
-    with pytest.raises(CheckpointError, match="its head gives one number, not one label of several"):
-        predict(score, ["this dog sleep."])
+    with pytest.raises(
+        CheckpointError, match="its head gives ranking, and unmask knows no task for it; it knows class"
+    ):
+        predict(odd, ["this dog sleep."])
+    later = save_tiny_bert(tmp_path / "later", "sequence-classification", extra={"unmask_task": {"task": "parsing"}})
+    with pytest.raises(CheckpointError, match="it was trained for parsing, which this version of unmask does not know"):
+        predict(later, ["this dog sleep."])
 
 
 def test_a_new_classifier_does_not_inherit_the_old_one_s_kind(place, tmp_path):
-    several = save_tiny_bert(tmp_path / "several", extra={"problem_type": "multi_label_classification"})
+    several = save_tiny_bert(
+        tmp_path / "several",
+        extra={"problem_type": "multi_label_classification", "unmask_task": {"task": "multi-label"}},
+    )
     assert finetune_tiny(place, tmp_path / "run", "--model", several, "--max-steps", 1) == 0
-    assert "problem_type" not in json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert "problem_type" not in config
+    assert config["unmask_task"]["task"] == "classification"
 
 
 def test_a_masked_lm_head_that_is_not_tied_is_refused(tmp_path, capsys):

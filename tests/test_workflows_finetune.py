@@ -347,7 +347,7 @@ def test_the_run_folder_and_its_report(place, tmp_path, capsys):
     assert environment["torch"] == torch.__version__
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "environment.json", "command.txt", "data.json", "metrics.jsonl", "predictions_dev.jsonl"),
-        *("evaluation.json", "model", "plots", "report.html"),
+        *("evaluation_dev.json", "evaluation.json", "model", "plots", "report.html"),
     }
     page = (run / "report.html").read_text()
     for said_in_report in ("this dog", "mcc", str(files[0].name), "31"):
@@ -392,7 +392,7 @@ def test_settings_are_checked_before_anything_is_written(place, tmp_path):
     for changes, message in [
         ({"output_dir": None}, "output_dir is missing: name the run folder"),
         ({"train": None}, "train is missing: name the labelled file"),
-        ({"task": "regression"}, "task is 'regression': it must be one of classification"),
+        ({"task": "parsing"}, "task is 'parsing': it must be one of classification"),
         ({"dev_fraction": 1.0}, r"dev_fraction is 1.0: it must be in \(0, 1\)"),
         ({"max_seq_length": 2}, "max_seq_length is 2: it must be 3 or more"),
         ({"metric_for_best": "bleu"}, "metric_for_best is 'bleu': it must be one of loss, accuracy, mcc, f1"),

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmask.ragged import Ragged
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -134,38 +136,37 @@ class PaddedBatch(_OnDevice):
 
 
 def pack(
-    input_ids: Sequence[Sequence[int] | np.ndarray],
-    token_type_ids: Sequence[Sequence[int] | np.ndarray] | None = None,
+    input_ids: Ragged | Sequence[Sequence[int] | np.ndarray],
+    token_type_ids: Ragged | Sequence[Sequence[int] | np.ndarray] | None = None,
     *,
     dropout_seeds: Sequence[int] | np.ndarray | None = None,
 ) -> PackedBatch:
     """Lay sequences end to end.
 
     Args:
-        input_ids: one sequence of token ids a text, none of them empty.
+        input_ids: one sequence of token ids a text, none of them empty; a `Ragged` of them takes no loop.
         token_type_ids: the same shape; all zeros if left out.
         dropout_seeds: one non-negative integer below 2**63 a text.
 
     Raises:
         ValueError: if there is no sequence, one is empty, or the shapes or numbers differ.
     """
-    lengths = np.fromiter((len(ids) for ids in input_ids), dtype=np.int64, count=len(input_ids))
+    ids = _end_to_end(input_ids)
+    types = None if token_type_ids is None else _end_to_end(token_type_ids)
+    lengths = ids.lengths
     if not len(lengths) or not lengths.all():
         raise ValueError(f"every sequence needs at least one token, got lengths {lengths.tolist()}")
-    if token_type_ids is not None and [len(ids) for ids in token_type_ids] != lengths.tolist():
+    if types is not None and not np.array_equal(types.offsets, ids.offsets):
         raise ValueError("token_type_ids and input_ids differ in shape")
     if dropout_seeds is not None and len(dropout_seeds) != len(lengths):
         raise ValueError(f"{len(lengths)} sequences need as many dropout_seeds, got {len(dropout_seeds)}")
-    cu_seqlens = np.zeros(len(lengths) + 1, dtype=np.int32)
-    np.cumsum(lengths, out=cu_seqlens[1:])
-    total_tokens = int(cu_seqlens[-1])
-    position_ids = np.arange(total_tokens) - np.repeat(cu_seqlens[:-1], lengths)
-    types = np.zeros(total_tokens, np.int64) if token_type_ids is None else _run(token_type_ids)
+    total_tokens = len(ids.values)
+    position_ids = np.arange(total_tokens) - np.repeat(ids.offsets[:-1], lengths)
     return PackedBatch(
-        input_ids=torch.from_numpy(_run(input_ids)),
-        token_type_ids=torch.from_numpy(types),
+        input_ids=torch.from_numpy(ids.values),
+        token_type_ids=torch.from_numpy(np.zeros(total_tokens, np.int64) if types is None else types.values),
         position_ids=torch.from_numpy(position_ids),
-        cu_seqlens=torch.from_numpy(cu_seqlens),
+        cu_seqlens=torch.from_numpy(ids.offsets.astype(np.int32)),
         max_seqlen=int(lengths.max()),
         dropout_seeds=None if dropout_seeds is None else torch.from_numpy(np.asarray(dropout_seeds, dtype=np.int64)),
     )
@@ -200,5 +201,8 @@ def pad(packed: Tensor, cu_seqlens: Tensor, *, value: float = 0) -> Tensor:
     )
 
 
-def _run(sequences: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence in sequences])
+def _end_to_end(sequences: Ragged | Sequence[Sequence[int] | np.ndarray]) -> Ragged:
+    """Copy sequences, so that a batch shares no memory with them."""
+    if isinstance(sequences, Ragged):
+        return Ragged(sequences.values.astype(np.int64), sequences.offsets)
+    return Ragged.of(sequences, np.int64)

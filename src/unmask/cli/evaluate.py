@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unmask.cli.arguments import parse_with_json, print_json
-from unmask.cli.tables import evaluations_table
+from unmask.cli.tables import details_table, evaluations_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, evaluate, print the scores, label by label too."""
+    """Parse, evaluate, print the scores, and what else the task tells: of a classifier each label's."""
     from rich.console import Console
 
-    from unmask.metrics import ClassificationReport
     from unmask.workflows.evaluate import evaluate
 
     entry, as_json = parse_with_json(evaluate, arguments, command="evaluate")
@@ -24,4 +23,5 @@ def run(arguments: Sequence[str]) -> None:
         return
     console = Console()
     console.print(evaluations_table([entry]))
-    console.print(ClassificationReport.from_dict(entry).to_table())
+    if (details := details_table(entry)) is not None:
+        console.print(details)

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the command line is made from these annotations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from tyro.conf import Positional  # noqa: TC002 - likewise
@@ -15,7 +15,7 @@ from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
 from unmask.errors import DataError, SettingsError
 from unmask.files import write_text
-from unmask.tasks import Columns, TextExample
+from unmask.tasks import Columns
 from unmask.workflows.predict import predict_examples
 from unmask.workflows.trained import Trained, load_trained
 
@@ -26,17 +26,19 @@ _HELP = """\
 Texts come from the command line, from --data, or else from standard input, one a line. --output writes JSON lines.
 
   unmask predict runs/mine "They drank the pub." "They drank the beer."
+  unmask predict runs/pairs "A man eats." --text-pair "Someone is eating."
   unmask predict runs/mine --data texts.tsv --text-column sentence --output labelled.jsonl
   cat texts.txt | unmask predict runs/mine"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Arguments:
-    """Label texts with a fine-tuned model.
+    """Ask a fine-tuned model for its answers to texts.
 
     Args:
         model: a run folder, a model folder or a hub id.
         texts: the texts.
+        text_pair: the second text of a pair, for each text given here; of a question the text it is asked of.
         data: a file of texts, in the formats of training files; its label column, if any, is not read.
         split: which part of a data set.
         data_dir: folder in which a relative path is also looked for; None is what the run had, or else the variable
@@ -50,6 +52,7 @@ class _Arguments:
 
     model: Positional[str]
     texts: Positional[tuple[str, ...]] = ()
+    text_pair: str | None = None
     data: str | None = None
     split: str | None = None
     data_dir: Path | None = None
@@ -77,13 +80,15 @@ def run(arguments: Sequence[str]) -> None:
         Console().print(predictions_table(predictions))
 
 
-def _read(trained: Trained, typed: _Arguments) -> list[TextExample]:
+def _read(trained: Trained, typed: _Arguments) -> list[Any]:
     if typed.texts and typed.data is not None:
         raise SettingsError("give texts or --data, not both")
-    if typed.texts:
-        return [_example(text, "texts", number) for number, text in enumerate(typed.texts, start=1)]
     if typed.data is None:
-        return _read_standard_input()
+        source = "texts" if typed.texts else "standard input"
+        texts = enumerate(typed.texts, start=1) if typed.texts else _read_standard_input()
+        return [trained.task.from_text(text, typed.text_pair, source=source, line=number) for number, text in texts]
+    if typed.text_pair is not None:
+        raise SettingsError("--text-pair goes with texts: of a file name the column, with --text-pair-column")
     return trained.read(
         typed.data,
         columns=Columns(text=typed.text_column, text_pair=typed.text_pair_column),
@@ -94,7 +99,8 @@ def _read(trained: Trained, typed: _Arguments) -> list[TextExample]:
     )
 
 
-def _read_standard_input() -> list[TextExample]:
+def _read_standard_input() -> list[tuple[int, str]]:
+    """The lines that hold text, and their numbers."""
     if sys.stdin.isatty():
         print("type texts, one a line; ctrl-D ends", file=sys.stderr)
     try:
@@ -102,8 +108,4 @@ def _read_standard_input() -> list[TextExample]:
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", path="standard input") from error
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return [_example(line, "standard input", number) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _example(text: str, source: str, line: int) -> TextExample:
-    return TextExample(text=text, text_pair=None, label=None, source=source, line=line)
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

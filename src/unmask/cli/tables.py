@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.table import Table
 
-    from unmask.tasks import Prediction
+    from unmask.tasks import Answer
 
-__all__ = ["evaluations_table", "predictions_table"]
+__all__ = ["details_table", "evaluations_table", "predictions_table"]
 
 
 def evaluations_table(evaluations: Sequence[dict[str, Any]]) -> Table:
@@ -26,14 +26,36 @@ def evaluations_table(evaluations: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def predictions_table(predictions: Sequence[Prediction]) -> Table:
-    """Draw labels, probabilities and texts."""
+def details_table(entry: dict[str, Any]) -> Table | None:
+    """Draw what a data set's entry tells beyond its scores, by its kind; None for a kind that has no more to tell."""
+    from unmask.metrics import ClassificationReport
+    from unmask.metrics.multilabel import MultilabelReport
+    from unmask.metrics.regression import RegressionReport
+
+    makers: dict[str, Callable[[dict[str, Any]], Table]] = {
+        "classification": lambda entry: ClassificationReport.from_dict(entry).to_table(),
+        "multi-label": lambda entry: MultilabelReport.from_dict(entry).to_table(),
+        "regression": lambda entry: RegressionReport.from_dict(entry).to_table(),
+    }
+    make = makers.get(entry.get("kind", "classification"))
+    return None if make is None else make(entry)
+
+
+def predictions_table(answers: Sequence[Answer]) -> Table:
+    """Draw answers, one a row, in the columns that they name; numbers stand at the right."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("label", "probability", "text")
-    table.columns[1].justify = "right"
-    for prediction in predictions:
-        text = prediction.text if prediction.text_pair is None else f"{prediction.text} | {prediction.text_pair}"
-        table.add_row(Text(prediction.label), f"{prediction.probability:.3f}", Text(text))
+    rows = [answer.to_cells() for answer in answers]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(*names)
+    for column, name in zip(table.columns, names, strict=True):
+        if all(_is_number(row[name]) for row in rows if name in row):
+            column.justify = "right"
+    for row in rows:
+        table.add_row(*(Text(row.get(name, "")) for name in names))
     return table
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace("-", "").replace(".", "").isdigit()

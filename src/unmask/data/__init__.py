@@ -1,7 +1,40 @@
 """Labelled data: reading it, parting it, and a small set of our own to start with."""
 
 from unmask.data.acceptability import make_acceptability_set
+from unmask.data.findings import Finding
+from unmask.data.questions import (
+    Answer,
+    AnswerCheck,
+    QuestionExample,
+    QuestionFormat,
+    read_questions,
+    split_by_article,
+)
+from unmask.data.scores import read_score
 from unmask.data.splits import split_indices
 from unmask.data.tables import Table, names_a_file, read_table
+from unmask.data.tagged import TaggedFormat, TaggedSentence, find_broken_spans, read_tagged
+from unmask.data.windows import choose_windows, plan_windows, stitch_rows
 
-__all__ = ["Table", "make_acceptability_set", "names_a_file", "read_table", "split_indices"]
+__all__ = [
+    "Answer",
+    "AnswerCheck",
+    "Finding",
+    "QuestionExample",
+    "QuestionFormat",
+    "Table",
+    "TaggedFormat",
+    "TaggedSentence",
+    "choose_windows",
+    "find_broken_spans",
+    "make_acceptability_set",
+    "names_a_file",
+    "plan_windows",
+    "read_questions",
+    "read_score",
+    "read_table",
+    "read_tagged",
+    "split_by_article",
+    "split_indices",
+    "stitch_rows",
+]

@@ -19,8 +19,10 @@ from unmask.models.headed import (
     ForMaskedLM,
     ForNextSentencePrediction,
     ForPreTraining,
+    ForQuestionAnswering,
     ForReplacedTokenDetection,
     ForSequenceClassification,
+    ForTokenClassification,
 )
 from unmask.models.heads import PooledClassifier, Pooler
 from unmask.models.weights import WeightTable
@@ -93,6 +95,8 @@ _BLOCK = {
 
 _HEADS = {
     "classifier.linear": "classifier",
+    "token_classifier.linear": "classifier",
+    "qa_outputs": "qa_outputs",
     "masked_lm.dense": "predictions.dense",
     "masked_lm.norm": "predictions.LayerNorm",
     "masked_lm": "predictions",
@@ -131,6 +135,14 @@ ALBERT = Family(
         "sequence-classification": Head(
             architecture="AlbertForSequenceClassification",
             build=lambda c: ForSequenceClassification(c, AlbertModel(c), parts.make_pooled_classifier(c)),
+        ),
+        "token-classification": Head(
+            architecture="AlbertForTokenClassification",
+            build=lambda c: ForTokenClassification(c, AlbertModel(c, add_pooler=False), parts.make_token_classifier(c)),
+        ),
+        "question-answering": Head(
+            architecture="AlbertForQuestionAnswering",
+            build=lambda c: ForQuestionAnswering(c, AlbertModel(c, add_pooler=False), parts.make_qa_outputs(c)),
         ),
         "masked-lm": Head(
             architecture="AlbertForMaskedLM",

@@ -12,8 +12,10 @@ from unmask.models.headed import (
     ForMaskedLM,
     ForNextSentencePrediction,
     ForPreTraining,
+    ForQuestionAnswering,
     ForReplacedTokenDetection,
     ForSequenceClassification,
+    ForTokenClassification,
 )
 from unmask.models.heads import Pooler
 from unmask.models.weights import WeightTable
@@ -59,6 +61,8 @@ BERT_WEIGHTS = WeightTable(
     },
     heads={
         "classifier.linear": "classifier",
+        "token_classifier.linear": "classifier",
+        "qa_outputs": "qa_outputs",
         "masked_lm.dense": "cls.predictions.transform.dense",
         "masked_lm.norm": "cls.predictions.transform.LayerNorm",
         "masked_lm": "cls.predictions",
@@ -79,6 +83,14 @@ BERT = Family(
         "sequence-classification": Head(
             architecture="BertForSequenceClassification",
             build=lambda c: ForSequenceClassification(c, BertModel(c), parts.make_pooled_classifier(c)),
+        ),
+        "token-classification": Head(
+            architecture="BertForTokenClassification",
+            build=lambda c: ForTokenClassification(c, BertModel(c, add_pooler=False), parts.make_token_classifier(c)),
+        ),
+        "question-answering": Head(
+            architecture="BertForQuestionAnswering",
+            build=lambda c: ForQuestionAnswering(c, BertModel(c, add_pooler=False), parts.make_qa_outputs(c)),
         ),
         "masked-lm": Head(
             architecture="BertForMaskedLM",

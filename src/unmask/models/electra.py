@@ -16,7 +16,13 @@ from unmask.models.bert import BERT_WEIGHTS
 from unmask.models.config import ModelConfig
 from unmask.models.encoder import Encoder
 from unmask.models.family import Family, Head
-from unmask.models.headed import ForMaskedLM, ForReplacedTokenDetection, ForSequenceClassification
+from unmask.models.headed import (
+    ForMaskedLM,
+    ForQuestionAnswering,
+    ForReplacedTokenDetection,
+    ForSequenceClassification,
+    ForTokenClassification,
+)
 from unmask.models.heads import FirstTokenClassifier
 from unmask.models.weights import WeightTable
 
@@ -57,6 +63,8 @@ ELECTRA_WEIGHTS = WeightTable(
     heads={
         "classifier.dense": "classifier.dense",
         "classifier.linear": "classifier.out_proj",
+        "token_classifier.linear": "classifier",
+        "qa_outputs": "qa_outputs",
         "masked_lm.dense": "generator_predictions.dense",
         "masked_lm.norm": "generator_predictions.LayerNorm",
         "masked_lm": "generator_lm_head",
@@ -81,6 +89,14 @@ ELECTRA = Family(
         "sequence-classification": Head(
             architecture="ElectraForSequenceClassification",
             build=lambda c: ForSequenceClassification(c, ElectraModel(c), _classifier(c)),
+        ),
+        "token-classification": Head(
+            architecture="ElectraForTokenClassification",
+            build=lambda c: ForTokenClassification(c, ElectraModel(c), parts.make_token_classifier(c)),
+        ),
+        "question-answering": Head(
+            architecture="ElectraForQuestionAnswering",
+            build=lambda c: ForQuestionAnswering(c, ElectraModel(c), parts.make_qa_outputs(c)),
         ),
         "masked-lm": Head(
             architecture="ElectraForMaskedLM",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ForwardFlops", "forward_flops"]
 
-_PER_TOKEN = ("replaced_token",)
+_PER_TOKEN = ("replaced_token", "token_classifier", "qa_outputs")
 _PER_SEQUENCE = ("classifier", "next_sentence")
 _PREDICTION_RATES = {"masked-lm": 0.15, "pre-training": 0.15, "causal-lm": 1.0}
 

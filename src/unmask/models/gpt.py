@@ -21,7 +21,12 @@ from unmask.models import parts
 from unmask.models.config import ModelConfig
 from unmask.models.encoder import Encoder
 from unmask.models.family import Family, Head
-from unmask.models.headed import ForCausalLM, ForSequenceClassification
+from unmask.models.headed import (
+    ForCausalLM,
+    ForQuestionAnswering,
+    ForSequenceClassification,
+    ForTokenClassification,
+)
 from unmask.models.weights import WeightTable
 
 if TYPE_CHECKING:
@@ -218,7 +223,11 @@ def _weights(embeddings: dict[str, str]) -> WeightTable:
             "blocks.{}.feed_forward_norm": "h.{}.ln_2",
             "final_norm": "ln_f",
         },
-        heads={"classifier.linear": "score"},
+        heads={
+            "classifier.linear": "score",
+            "token_classifier.linear": "classifier",
+            "qa_outputs": "qa_outputs",
+        },
         redundant=("lm_head.weight", "position_ids"),  # the word embeddings, and positions that are only counted
         to_plain=_to_plain,
         from_plain=_from_plain,
@@ -229,7 +238,28 @@ _GPT2_WEIGHTS = _weights({"embeddings.word": "wte", "embeddings.position": "wpe"
 _OPENAI_GPT_WEIGHTS = _weights({"embeddings.word": "tokens_embed", "embeddings.position": "positions_embed"})
 
 
-def _heads(name: str) -> dict[str, Head]:
+def _token_dropout_p(config: GPTConfig) -> float:
+    """The probability before the classifier of tokens, as Hugging Face's class finds it: GPT-2's own keys have none."""
+    given = (config.extra.get(key) for key in ("classifier_dropout", "hidden_dropout"))
+    return next((float(p) for p in given if p is not None), 0.1)
+
+
+# Hugging Face have these heads for GPT-2 alone.
+_GPT2_HEADS = {
+    "token-classification": Head(
+        architecture="GPT2ForTokenClassification",
+        build=lambda c: ForTokenClassification(
+            c, GPTModel(c), parts.make_token_classifier(c, dropout_p=_token_dropout_p(c))
+        ),
+    ),
+    "question-answering": Head(
+        architecture="GPT2ForQuestionAnswering",
+        build=lambda c: ForQuestionAnswering(c, GPTModel(c), parts.make_qa_outputs(c)),
+    ),
+}
+
+
+def _heads(name: str, more: Mapping[str, Head]) -> dict[str, Head]:
     return {
         "encoder": Head(architecture=f"{name}Model", build=GPTModel),
         "sequence-classification": Head(
@@ -238,6 +268,7 @@ def _heads(name: str) -> dict[str, Head]:
                 c, GPTModel(c), LastTokenClassifier(c.hidden_size, c.num_labels, pad_token_id=c.pad_token_id)
             ),
         ),
+        **more,
         "causal-lm": Head(architecture=f"{name}LMHeadModel", build=lambda c: ForCausalLM(c, GPTModel(c))),
     }
 
@@ -247,5 +278,7 @@ def _initial_std(config: GPTConfig, name: str) -> float:
     return config.initializer_range / (math.sqrt(2 * config.num_hidden_layers) if writes_residual else 1)
 
 
-OPENAI_GPT = Family(config=OpenAIGPTConfig, weights=lambda config: _OPENAI_GPT_WEIGHTS, heads=_heads("OpenAIGPT"))
-GPT2 = Family(config=GPTConfig, weights=lambda config: _GPT2_WEIGHTS, heads=_heads("GPT2"), initial_std=_initial_std)
+OPENAI_GPT = Family(config=OpenAIGPTConfig, weights=lambda config: _OPENAI_GPT_WEIGHTS, heads=_heads("OpenAIGPT", {}))
+GPT2 = Family(
+    config=GPTConfig, weights=lambda config: _GPT2_WEIGHTS, heads=_heads("GPT2", _GPT2_HEADS), initial_std=_initial_std
+)

@@ -15,8 +15,10 @@ from unmask.models.outputs import (
     MaskedLMOutput,
     NextSentenceOutput,
     PreTrainingOutput,
+    QuestionAnsweringOutput,
     ReplacedTokenOutput,
     SequenceClassifierOutput,
+    TokenClassifierOutput,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from unmask.models.cache import KeyValueCache
     from unmask.models.config import ModelConfig
     from unmask.models.encoder import Encoder
-    from unmask.models.heads import MaskedLMHead, ReplacedTokenHead, SequenceHead
+    from unmask.models.heads import MaskedLMHead, ReplacedTokenHead, SequenceHead, TokenClassifier
     from unmask.packing import PackedBatch, PaddedBatch
 
 __all__ = [
@@ -33,8 +35,10 @@ __all__ = [
     "ForMaskedLM",
     "ForNextSentencePrediction",
     "ForPreTraining",
+    "ForQuestionAnswering",
     "ForReplacedTokenDetection",
     "ForSequenceClassification",
+    "ForTokenClassification",
 ]
 
 
@@ -52,6 +56,46 @@ class ForSequenceClassification(nn.Module):
     def forward(self, batch: PackedBatch | PaddedBatch) -> SequenceClassifierOutput:
         encoded = self.encoder(batch, rows=self.classifier.rows(batch))
         return SequenceClassifierOutput(logits=self.classifier(encoded), encoder=encoded)
+
+
+class ForTokenClassification(nn.Module):
+    """A label for each token: parts of speech, named entities. Devlin et al. 2019, section 5.3, figure 4 d."""
+
+    head: ClassVar[str] = "token-classification"
+
+    def __init__(self, config: ModelConfig, encoder: Encoder, token_classifier: TokenClassifier) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.token_classifier = token_classifier
+
+    def forward(self, batch: PackedBatch | PaddedBatch, rows: Tensor | None = None) -> TokenClassifierOutput:
+        """Label these rows of the packed tokens, int64 (M,), such as the first pieces of words; all rows if None."""
+        encoded = self.encoder(batch, rows=rows)
+        return TokenClassifierOutput(logits=self.token_classifier(encoded, rows), encoder=encoded)
+
+
+class ForQuestionAnswering(nn.Module):
+    """Where in a text the answer to a question starts and ends. Devlin et al. 2019, section 4.2, figure 4 c.
+
+    Args:
+        config: of the encoder.
+        encoder: reads the question and the text as one sequence.
+        qa_outputs: (T, D) -> (T, 2): the vectors S and E of the paper.
+    """
+
+    head: ClassVar[str] = "question-answering"
+
+    def __init__(self, config: ModelConfig, encoder: Encoder, qa_outputs: nn.Linear) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.qa_outputs = qa_outputs
+
+    def forward(self, batch: PackedBatch | PaddedBatch, rows: Tensor | None = None) -> QuestionAnsweringOutput:
+        """Score these rows of the packed tokens, int64 (M,), those an answer may start or end at; all rows if None."""
+        encoded = self.encoder(batch, rows=rows)
+        return QuestionAnsweringOutput(logits=self.qa_outputs(encoded.last_hidden_state), encoder=encoded)
 
 
 class ForMaskedLM(nn.Module):

@@ -24,6 +24,7 @@ __all__ = [
     "Pooler",
     "ReplacedTokenHead",
     "SequenceHead",
+    "TokenClassifier",
 ]
 
 
@@ -99,6 +100,21 @@ class FirstTokenClassifier(nn.Module):
         rows = layout.batch.first_rows
         first = layout.dropout(encoded.last_hidden_state, dropout_p, rows)
         logits: Tensor = self.linear(layout.dropout(self.activation(self.dense(first)), dropout_p, rows))
+        return logits
+
+
+class TokenClassifier(nn.Module):
+    """Dropout and one linear layer on each token: (M, D) -> (M, num_labels). Devlin et al. 2019, section 5.3."""
+
+    def __init__(self, hidden_size: int, num_labels: int, *, dropout_p: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, num_labels)
+        self.dropout_p = dropout_p
+
+    def forward(self, encoded: EncoderOutput, rows: Tensor | None) -> Tensor:
+        """Classify what was encoded: these rows of the batch, int (M,), or all of it."""
+        dropout_p = self.dropout_p if self.training else 0.0
+        logits: Tensor = self.linear(encoded.layout.dropout(encoded.last_hidden_state, dropout_p, rows))
         return logits
 
 

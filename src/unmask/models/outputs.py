@@ -16,8 +16,10 @@ __all__ = [
     "MaskedLMOutput",
     "NextSentenceOutput",
     "PreTrainingOutput",
+    "QuestionAnsweringOutput",
     "ReplacedTokenOutput",
     "SequenceClassifierOutput",
+    "TokenClassifierOutput",
 ]
 
 
@@ -43,6 +45,22 @@ class EncoderOutput:
 @dataclass(frozen=True, kw_only=True)
 class SequenceClassifierOutput:
     """Logits of each sequence, (B, num_labels)."""
+
+    logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenClassifierOutput:
+    """Logits of each token, (M, num_labels) for the M rows asked for, or (T, num_labels) for all."""
+
+    logits: Tensor
+    encoder: EncoderOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionAnsweringOutput:
+    """Logits of an answer's first token and of its last, (M, 2) for the M rows asked for, or (T, 2) for all."""
 
     logits: Tensor
     encoder: EncoderOutput

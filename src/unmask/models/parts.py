@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from unmask.models.block import TransformerBlock
 from unmask.models.embeddings import Embeddings
-from unmask.models.heads import MaskedLMHead, PooledClassifier, ReplacedTokenHead
+from unmask.models.heads import MaskedLMHead, PooledClassifier, ReplacedTokenHead, TokenClassifier
 
 if TYPE_CHECKING:
     from unmask.models.config import ModelConfig
@@ -17,7 +19,9 @@ __all__ = [
     "make_masked_lm",
     "make_next_sentence",
     "make_pooled_classifier",
+    "make_qa_outputs",
     "make_replaced_token",
+    "make_token_classifier",
 ]
 
 
@@ -53,6 +57,17 @@ def make_blocks(config: ModelConfig, count: int | None = None, **differences: An
 def make_pooled_classifier(config: ModelConfig) -> PooledClassifier:
     """Make the classifier of BERT and ALBERT."""
     return PooledClassifier(config.hidden_size, config.num_labels, dropout_p=config.classifier_dropout_p)
+
+
+def make_token_classifier(config: ModelConfig, *, dropout_p: float | None = None) -> TokenClassifier:
+    """Make the classifier of tokens; dropout_p where it is not the config's."""
+    p = config.classifier_dropout_p if dropout_p is None else dropout_p
+    return TokenClassifier(config.hidden_size, config.num_labels, dropout_p=p)
+
+
+def make_qa_outputs(config: ModelConfig) -> nn.Linear:
+    """Make the layer that scores starts and ends of answers."""
+    return nn.Linear(config.hidden_size, 2)
 
 
 def make_next_sentence(config: ModelConfig, *, dropout_p: float = 0.0) -> PooledClassifier:

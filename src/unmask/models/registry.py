@@ -42,6 +42,8 @@ __all__ = [
 HEADS = (
     "encoder",
     "sequence-classification",
+    "token-classification",
+    "question-answering",
     "masked-lm",
     "next-sentence",
     "pre-training",
@@ -140,8 +142,8 @@ def load_model(
     config = read_model_config(folder)
     table = FAMILIES[config.model_type].weights(config)
     if id2label is not None:
-        # What kind of problem the old classifier solved says nothing of the new one.
-        extra = {key: value for key, value in config.extra.items() if key != "problem_type"}
+        # What the old head was trained for says nothing of the new one.
+        extra = {key: value for key, value in config.extra.items() if key not in ("problem_type", "unmask_task")}
         config = replace(config, id2label=id2label, extra=extra)
     head = head or saved_head(config)
     if head in ("masked-lm", "pre-training", "causal-lm") and config.extra.get("tie_word_embeddings") is False:
@@ -225,7 +227,7 @@ def _fill(model: nn.Module, table: WeightTable, weights: Mapping[str, Tensor], *
     for foreign, tensor in (weights if table.to_plain is None else table.to_plain(weights)).items():
         if table.is_redundant(foreign):
             continue
-        own = table.to_own(foreign, has_head=has_head)
+        own = table.to_own(foreign, has_head=has_head, wanted=wanted)
         if own is None or own not in wanted:
             unused.append(foreign)
             continue

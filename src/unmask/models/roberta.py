@@ -19,8 +19,10 @@ from unmask.models.headed import (
     ForMaskedLM,
     ForNextSentencePrediction,
     ForPreTraining,
+    ForQuestionAnswering,
     ForReplacedTokenDetection,
     ForSequenceClassification,
+    ForTokenClassification,
 )
 from unmask.models.heads import FirstTokenClassifier, MaskedLMHead, Pooler
 from unmask.models.weights import WeightTable
@@ -66,6 +68,8 @@ ROBERTA_WEIGHTS = WeightTable(
     heads={
         "classifier.dense": "classifier.dense",
         "classifier.linear": "classifier.out_proj",
+        "token_classifier.linear": "classifier",
+        "qa_outputs": "qa_outputs",
         "masked_lm.dense": "lm_head.dense",
         "masked_lm.norm": "lm_head.layer_norm",
         "masked_lm": "lm_head",
@@ -96,6 +100,16 @@ ROBERTA = Family(
         "sequence-classification": Head(
             architecture="RobertaForSequenceClassification",
             build=lambda c: ForSequenceClassification(c, RobertaModel(c, add_pooler=False), _classifier(c)),
+        ),
+        "token-classification": Head(
+            architecture="RobertaForTokenClassification",
+            build=lambda c: ForTokenClassification(
+                c, RobertaModel(c, add_pooler=False), parts.make_token_classifier(c)
+            ),
+        ),
+        "question-answering": Head(
+            architecture="RobertaForQuestionAnswering",
+            build=lambda c: ForQuestionAnswering(c, RobertaModel(c, add_pooler=False), parts.make_qa_outputs(c)),
         ),
         "masked-lm": Head(
             architecture="RobertaForMaskedLM",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from rich.table import Table
     from torch import Tensor
@@ -51,11 +51,12 @@ class WeightTable:
             return self.base_prefix + _translate(name.removeprefix(_ENCODER), self.modules)
         return _translate(name, self.heads)
 
-    def to_own(self, name: str, *, has_head: bool) -> str | None:
+    def to_own(self, name: str, *, has_head: bool, wanted: Container[str] = ()) -> str | None:
         """Translate a checkpoint's name of a parameter into ours for a model with or without a head.
 
         Encoders saved alone lack the prefix: both forms are understood. None for a name that is not ours, and for one
-        of a head where the model has none.
+        of a head where the model has none. Heads may share a name there (the "classifier" of texts and that of tokens):
+        then it is the one among the wanted names, those of the model's parameters.
         """
         module, _, parameter = name.rpartition(".")
         name = f"{module}.{_LEGACY.get(parameter, parameter)}"
@@ -64,10 +65,11 @@ class WeightTable:
             return prefix + _translate(name.removeprefix(self.base_prefix), _reversed(self.modules))
         except KeyError:
             pass
-        try:
-            return _translate(name, _reversed(self.heads)) if has_head else None
-        except KeyError:
+        if not has_head:
             return None
+        module, _, parameter = name.rpartition(".")
+        owners = [f"{ours}.{parameter}" for ours, theirs in self.heads.items() if theirs == module]
+        return next((own for own in owners if own in wanted), owners[0] if owners else None)
 
     def is_redundant(self, name: str) -> bool:
         return name.removeprefix(self.base_prefix) in self.redundant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from unmask.metrics import ClassificationReport
+from unmask.metrics import ClassificationReport, classification_report
 from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import confusion_matrix_plot
 from unmask.reporting.sections import (
@@ -13,6 +13,7 @@ from unmask.reporting.sections import (
     epochs_section,
     format_score,
     headline_section,
+    quotes,
     repeat_section,
     score_name,
     texts_section,
@@ -21,16 +22,38 @@ from unmask.reporting.sections import (
 if TYPE_CHECKING:
     from unmask.reporting.record import RunRecord
 
-__all__ = ["CLASSIFICATION_SECTIONS", "evaluations_section", "labels_section", "mistakes_section", "result_section"]
+__all__ = [
+    "CLASSIFICATION_SECTIONS",
+    "dev_report",
+    "evaluations_section",
+    "labels_section",
+    "mistakes_section",
+    "result_section",
+]
 
 _MISTAKES_SHOWN = 20
 _MOST_LABELS_DRAWN = 30  # beyond, cells are too small to read, and their number grows with the square
-_CHARACTERS_SHOWN = 300
+
+
+def dev_report(record: RunRecord) -> ClassificationReport | None:
+    """The dev set judged: its entry, or its predictions where the run has none; None where it has neither."""
+    if record.dev:
+        return ClassificationReport.from_dict(record.dev)
+    if not record.predictions:
+        return None
+    names = list(record.predictions[0]["probabilities"])
+    ids = {name: label_id for label_id, name in enumerate(names)}
+    return classification_report(
+        [ids[line["label"]] for line in record.predictions],
+        [ids[line["predicted"]] for line in record.predictions],
+        label_names=names,
+    )
 
 
 def result_section(record: RunRecord) -> Section | None:
     """The headline, with how many labels were right beside how many a constant answer gets right."""
-    return headline_section(record, verdict=_verdict(record.dev_report) if record.dev_report else "")
+    report = dev_report(record)
+    return headline_section(record, verdict=_verdict(report) if report else "")
 
 
 def evaluations_section(record: RunRecord) -> Section | None:
@@ -61,7 +84,7 @@ def evaluations_section(record: RunRecord) -> Section | None:
 
 def labels_section(record: RunRecord) -> Section | None:
     """Confusion matrix and scores per label on the dev set."""
-    report = record.dev_report
+    report = dev_report(record)
     if report is None:
         return None
     is_small = len(report.classes) <= _MOST_LABELS_DRAWN
@@ -145,13 +168,7 @@ def _confusions(report: ClassificationReport) -> str:
 
 
 def _mistake(line: dict[str, Any]) -> str:
-    texts = [line["text"], line["text_pair"]] if line.get("text_pair") else [line["text"]]
-    quotes = "".join(f"<q>{escape(_shorten(text))}</q>" for text in texts)
     return (
-        f"<li>{quotes}<p>labelled <strong>{escape(line['label'])}</strong>, "
+        f"<li>{quotes(line)}<p>labelled <strong>{escape(line['label'])}</strong>, "
         f"predicted <em>{escape(line['predicted'])}</em> with {line['probability']:.1%}</p></li>"
     )
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} … ({len(text):,} characters)"

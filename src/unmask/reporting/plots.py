@@ -29,6 +29,7 @@ __all__ = [
     "learning_rate_plot",
     "lengths_plot",
     "padding_plot",
+    "predicted_scores_plot",
     "scores_by_tokens_plot",
     "step_loss_plot",
     "throughput_plot",
@@ -327,6 +328,25 @@ def confusion_matrix_plot(report: ClassificationReport) -> Figure:
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     axes.grid(visible=False)
+    return figure
+
+
+def predicted_scores_plot(scores: Sequence[float], predictions: Sequence[float]) -> Figure:
+    """Predicted scores against the right ones, a point a text, and the line where both are the same.
+
+    Args:
+        scores: the right ones, (N,).
+        predictions: in the same order.
+    """
+    figure, axes = _new_figure("Predicted score")
+    lowest, highest = min(*scores, *predictions), max(*scores, *predictions)
+    axes.plot((lowest, highest), (lowest, highest), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+    opacity = max(0.1, min(0.7, 60 / len(scores)))
+    axes.scatter(
+        scores, predictions, s=12, color=LIGHT["blue"], alpha=opacity, linewidths=0, rasterized=len(scores) > 3000
+    )
+    axes.set_xlabel("right score")
+    axes.grid(axis="x", color=LIGHT["rule"], linewidth=0.7)
     return figure
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import DataError
-from unmask.metrics import ClassificationReport, classification_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +26,9 @@ class RunRecord:
         epochs: one entry per evaluation, likewise; `epoch` may be a fraction, scores on the dev set are `dev_<metric>`.
         data: per split its rows, tokens and lengths, of `data.json`.
         predictions: the best model's answers on the dev set, of `predictions_dev.jsonl`.
-        evaluations: one entry per file the model was evaluated on later, of `evaluation.json`.
+        dev: the entry of the dev set, of `evaluation_dev.json`, as those of `evaluations`.
+        evaluations: one entry per file the model was evaluated on later, of `evaluation.json`: its "data", "loss" and
+            "metrics", and the rest of its task's report, whose "kind" it says.
     """
 
     config: dict[str, Any]
@@ -38,6 +38,7 @@ class RunRecord:
     epochs: list[dict[str, Any]]
     data: dict[str, Any]
     predictions: list[dict[str, Any]]
+    dev: dict[str, Any]
     evaluations: list[dict[str, Any]]
 
     @classmethod
@@ -59,6 +60,7 @@ class RunRecord:
             epochs=list({line["epoch"]: line for line in lines if line["kind"] == "epoch"}.values()),
             data=_read_json(folder / "data.json", {}),
             predictions=_read_lines(folder / "predictions_dev.jsonl"),
+            dev=_read_json(folder / "evaluation_dev.json", {}),
             evaluations=_read_json(folder / "evaluation.json", []),
         )
 
@@ -85,19 +87,6 @@ class RunRecord:
         measured = [epoch for epoch in self.epochs if "dev_loss" in epoch]
         lowest = min(measured, key=lambda epoch: epoch["dev_loss"], default=None)
         return None if lowest is None or lowest is measured[-1] else lowest["epoch"]
-
-    @cached_property
-    def dev_report(self) -> ClassificationReport | None:
-        """The dev predictions of a classifier, judged; None where there are none."""
-        if not self.predictions:
-            return None
-        names = list(self.predictions[0]["probabilities"])
-        ids = {name: label_id for label_id, name in enumerate(names)}
-        return classification_report(
-            [ids[line["label"]] for line in self.predictions],
-            [ids[line["predicted"]] for line in self.predictions],
-            label_names=names,
-        )
 
 
 def _read_json(path: Path, default: Any) -> Any:

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 from unmask.files import new_folder, write_text
 from unmask.reporting.classification import CLASSIFICATION_SECTIONS
+from unmask.reporting.multi_label import MULTI_LABEL_SECTIONS
 from unmask.reporting.page import Section, render_page
 from unmask.reporting.plots import to_png
 from unmask.reporting.pretraining import PRETRAINING_SECTIONS, pretraining_summary
 from unmask.reporting.record import RunRecord
+from unmask.reporting.regression import REGRESSION_SECTIONS
+from unmask.reporting.sections import (
+    batches_section,
+    epochs_section,
+    files_section,
+    headline_section,
+    repeat_section,
+    texts_section,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,11 +27,25 @@ if TYPE_CHECKING:
 
 __all__ = ["SECTIONS", "write_report"]
 
+_GENERAL = (
+    headline_section,
+    files_section,
+    epochs_section,
+    batches_section,
+    texts_section,
+    repeat_section,
+)
+
 SECTIONS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
     "classification": CLASSIFICATION_SECTIONS,
+    "multi-label": MULTI_LABEL_SECTIONS,
+    "regression": REGRESSION_SECTIONS,
     "pretraining": PRETRAINING_SECTIONS,
 }
-"""The makers of a report's sections, in order, by what the run's config.json calls its task."""
+"""The makers of a report's sections, in order, by what the run's config.json calls its task.
+
+A task that is not here has the sections any run can have.
+"""
 
 
 def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Section | None]] | None = None) -> Path:
@@ -41,7 +65,7 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
     record = RunRecord.read(folder)
     task = record.config.get("task", "training")
     if sections is None:
-        sections = SECTIONS.get(task, CLASSIFICATION_SECTIONS)
+        sections = SECTIONS.get(task, _GENERAL)
     made = [section for make in sections if (section := make(record)) is not None]
     with new_folder(folder / "plots", replace=True) as partial:
         for plot in (plot for section in made for plot in section.plots):

@@ -21,11 +21,13 @@ __all__ = [
     "batches_section",
     "duration",
     "epochs_section",
+    "files_section",
     "format_score",
     "headline",
     "headline_section",
     "learning_rate",
     "padding",
+    "quotes",
     "repeat_section",
     "score_meaning",
     "score_name",
@@ -37,9 +39,17 @@ _SCORES = {
     "accuracy": ("Accuracy", "The share of texts that were given the right label."),
     "f1": ("F1", "The balance of precision and recall: 1 is perfect, 0 is useless."),
     "loss": ("Dev loss", "The lower, the less the model is surprised by the right answer."),
+    "exact_match": ("Exact match", "The share of texts whose labels are all right, none missing and none too many."),
+    "hamming_accuracy": ("Hamming accuracy", "Of all labels of all texts, the share that is rightly given or not."),
+    "macro_f1": ("Macro F1", "The mean of the labels' F1, a rare label counting as much as a frequent one."),
+    "mae": ("Mean error", "How far a score is from the right one, on average."),
     "mcc": ("MCC", "Matthews correlation: 1 is perfect, 0 is no better than guessing, −1 is always wrong."),
+    "pearson": ("Pearson", "Correlation with the right scores: 1 is perfect, 0 is no better than guessing."),
+    "spearman": ("Spearman", "Correlation of the ranks: 1 where the texts stand in the right order, 0 at random."),
     "perplexity": ("Perplexity", "So many equally likely tokens would leave one as unsure as the model is."),
     "generator_perplexity": ("Generator perplexity", "So many equally likely tokens would leave one as unsure."),
+    "micro_f1": ("Micro F1", "The balance of precision and recall over all labels together: 1 is perfect."),
+    "mse": ("Squared error", "The mean of the squared distances from the right scores."),
     "mlm_loss": ("MLM loss", "The mean surprise at a hidden token, in nats."),
     "nsp_loss": ("NSP loss", "The mean surprise at whether a text follows, in nats."),
     "nsp_accuracy": ("NSP accuracy", "The share of pairs of which it knows whether the second text follows."),
@@ -52,7 +62,8 @@ _SCORES = {
     "rtd_precision": ("RTD precision", "Of the tokens that it takes for replaced, the share that were."),
     "rtd_recall": ("RTD recall", "Of the tokens that were replaced, the share that it finds."),
 }
-_SHARES = ("accuracy", "precision", "recall")
+_SHARES = ("accuracy", "precision", "recall", "exact_match")
+_CHARACTERS_SHOWN = 300  # of a text
 
 
 def score_name(metric: str) -> str:
@@ -88,6 +99,29 @@ def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
     return headline(metric, best[f"dev_{metric}"], verdict=verdict, facts=facts)
 
 
+def files_section(record: RunRecord) -> Section | None:
+    """The scores of the best epoch on each file alone."""
+    if not record.evaluations:
+        return None
+    metrics = list(record.evaluations[0]["metrics"])
+    return Section(
+        title="File by file",
+        explanation="The best epoch was chosen on the dev set, which flatters it a little. A file that no choice was "
+        "made on gives the honest score.",
+        html=html_table(
+            ["File", "Examples", *map(score_name, metrics)],
+            [
+                [
+                    entry["data"],
+                    entry["num_examples"],
+                    *(format_score(name, entry["metrics"][name]) for name in metrics),
+                ]
+                for entry in record.evaluations
+            ],
+        ),
+    )
+
+
 def headline(metric: str, value: float, *, verdict: str, facts: Mapping[str, str]) -> Section:
     """One score in large figures, a sentence beside it, and facts below."""
     return Section(
@@ -99,6 +133,16 @@ def headline(metric: str, value: float, *, verdict: str, facts: Mapping[str, str
 </div>
 {html_list(facts, kind="facts")}""",
     )
+
+
+def quotes(line: Mapping[str, Any]) -> str:
+    """The text of a prediction, or both of a pair, shortened, as HTML."""
+    texts = [line["text"], line["text_pair"]] if line.get("text_pair") else [line["text"]]
+    return "".join(f"<q>{escape(_shorten(text))}</q>" for text in texts)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} … ({len(text):,} characters)"
 
 
 def training_seconds(record: RunRecord) -> float:
@@ -121,7 +165,8 @@ def batches_section(record: RunRecord) -> Section | None:
     no_skill = _no_skill_loss(record)
     caption = f"Pale: each batch, noisy because every batch holds other texts. Bold: the mean of the last {window:,}."
     if no_skill is not None:
-        caption += f" Dashed: {no_skill:.3f}, the loss of answering by how often each label occurs, without reading."
+        answer = "answering by how often each label occurs" if "labels" in record.data["train"] else "the best constant"
+        caption += f" Dashed: {no_skill:.3f}, the loss of {answer}, without reading."
     return Section(
         title="Batch by batch",
         explanation="The loss is how surprised the model is by the right answers; each step nudges the weights to "
@@ -263,8 +308,11 @@ def _overfitting(record: RunRecord) -> str:
 
 
 def _no_skill_loss(record: RunRecord) -> float | None:
-    """The entropy, in nats, of the training labels: no constant answer has a lower cross-entropy."""
-    counts = list(record.data.get("train", {}).get("labels", {}).values())
+    """The lowest training loss of a constant answer; of labels their entropy, in nats, if nothing else is said."""
+    train = record.data.get("train", {})
+    if "no_skill_loss" in train:
+        return float(train["no_skill_loss"])
+    counts = list(train.get("labels", {}).values())
     return sum(-count / sum(counts) * log(count / sum(counts)) for count in counts if count) if counts else None
 
 

@@ -2,22 +2,50 @@
 
 from typing import Any
 
-from unmask.tasks.classification import Classification, Labels, Prediction, TextExample
-from unmask.tasks.task import Columns, FineTuning, Samples, Task, TaskBatch, evaluate_samples, predict_logits
+from unmask.tasks.classification import Classification, Prediction
+from unmask.tasks.labels import Labels
+from unmask.tasks.multi_label import LabelSet, MultiLabel
+from unmask.tasks.options import Columns, Reading, TaskOptions
+from unmask.tasks.regression import Regression, Score
+from unmask.tasks.task import (
+    IGNORED,
+    Answer,
+    FineTuning,
+    Samples,
+    Task,
+    TaskBatch,
+    evaluate_samples,
+    make_batch,
+    mean_loss,
+    predict_logits,
+)
+from unmask.tasks.texts import TextAnswer, TextExample, TextTask
 
 __all__ = [
+    "IGNORED",
     "TASKS",
+    "Answer",
     "Classification",
     "Columns",
     "FineTuning",
+    "LabelSet",
     "Labels",
+    "MultiLabel",
     "Prediction",
+    "Reading",
+    "Regression",
     "Samples",
+    "Score",
     "Task",
     "TaskBatch",
+    "TaskOptions",
+    "TextAnswer",
     "TextExample",
+    "TextTask",
     "evaluate_samples",
+    "make_batch",
+    "mean_loss",
     "predict_logits",
 ]
 
-TASKS: dict[str, type[Task[Any]]] = {Classification.name: Classification}
+TASKS: dict[str, type[Task[Any]]] = {task.name: task for task in (Classification, MultiLabel, Regression)}

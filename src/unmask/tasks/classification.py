@@ -10,104 +10,33 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from unmask.errors import DataError, SettingsError
+from unmask.errors import SettingsError
 from unmask.metrics import classification_metrics, classification_report
-from unmask.tasks.task import Samples, Task
+from unmask.tasks.labels import Labels
+from unmask.tasks.options import TaskOptions
+from unmask.tasks.texts import TextAnswer, TextExample, TextTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from unmask.data import Table
-    from unmask.tasks.task import Columns
-    from unmask.tokenization import Tokenizer
+    from unmask.ragged import Ragged
+    from unmask.tasks.task import Samples, TaskBatch
 
-__all__ = ["Classification", "Labels", "Prediction", "TextExample"]
-
-_TEXT_COLUMNS = ("sentence", "text", "sentence1", "document", "review")
-_LABEL_COLUMNS = ("label", "labels", "class")
+__all__ = ["Classification", "Prediction"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextExample:
-    """One row: a text, perhaps its pair, and the value of its label column as it stands in the file."""
-
-    text: str
-    text_pair: str | None
-    label: str | None
-    source: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels, in the order of their ids.
-
-    Args:
-        values: what the label column says.
-        names: what people are shown and checkpoints keep.
-    """
-
-    values: tuple[str, ...]
-    names: tuple[str, ...]
-
-    @classmethod
-    def find(cls, examples: Sequence[TextExample], given: Sequence[str] | None) -> Labels:
-        """Take the labels from the training examples, or as given: `value` or `value=name`, in the order of ids.
-
-        Raises:
-            DataError: if the examples have one label only, or one that was not given.
-            SettingsError: if labels are given twice.
-        """
-        first = examples[0]
-        found = {example.label for example in examples if example.label is not None}
-        if len(found) < 2:
-            raise DataError(
-                f"every label is {next(iter(found))!r}: a classifier needs examples of at least two classes",
-                path=first.source,
-            )
-        if given is None:
-            values = tuple(sorted(found, key=_number_or_word))
-            return cls(values, values)
-        pairs = [[label] if label in found else label.split("=", 1) for label in given]
-        labels = cls(tuple(pair[0] for pair in pairs), tuple(pair[-1] for pair in pairs))
-        if len(set(labels.values)) < len(pairs) or len(set(labels.names)) < len(pairs):
-            raise SettingsError(f"labels {' '.join(given)}: each value and each name may stand once")
-        labels.ids_of(examples)
-        return labels
-
-    def ids_of(self, examples: Iterable[TextExample]) -> list[int]:
-        """Look up the id of each example's label, written as the file or as people have it.
-
-        Raises:
-            DataError: if a label is none of these.
-        """
-        ids = {name: label_id for label_id, name in enumerate(self.names)}
-        ids |= {value: label_id for label_id, value in enumerate(self.values)}
-        found = []
-        for example in examples:
-            if example.label not in ids:
-                raise DataError(
-                    f"the label {example.label!r} is not one the model was given to learn ({', '.join(self.values)}): "
-                    "mend the label, or add examples of it to the training file",
-                    path=example.source,
-                    line=example.line,
-                )
-            found.append(ids[example.label])
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
+class Prediction(TextAnswer):
     """A label for a text.
 
     Args:
@@ -118,54 +47,56 @@ class Prediction:
         probabilities: of every label.
     """
 
-    text: str
-    text_pair: str | None
     label: str
     probability: float
     probabilities: dict[str, float]
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_cells(self) -> dict[str, str]:
+        return {"label": self.label, "probability": f"{self.probability:.3f}", **self.text_cell()}
 
 
-class Classification(Task[TextExample]):
+class Classification(TextTask):
     """Cross-entropy over the labels; accuracy, Matthews correlation and F1.
+
+    Labels may weigh differently (`class_weights`), and targets be smoothed (`label_smoothing`; Szegedy et al. 2016,
+    arXiv:1512.00567, section 7). The loss is then the sum of the texts' weighted losses over the number of texts, as
+    scikit-learn has it: "balanced" weights leave its scale as it is.
 
     Args:
         labels: values and names.
+        options: what it was told; class weights as `label=number` or numbers, not "balanced".
     """
 
     name = "classification"
-    head = "sequence-classification"
     metrics = ("loss", "accuracy", "mcc", "f1")
+    metric_for_best = "mcc"
+    label_columns = ("label", "labels", "class")
+    option_names = (*TextTask.option_names, "labels", "class_weights", "label_smoothing")
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, options: TaskOptions | None = None) -> None:
+        super().__init__(options or TaskOptions())
         self.labels = labels
+        self._weights = None
+        if self.options.class_weights is not None:
+            self._weights = torch.tensor(_parse_weights(self.options.class_weights, labels))
 
     @classmethod
-    def read(cls, table: Table, columns: Columns, *, with_labels: bool = True) -> list[TextExample]:
-        texts = table.column(columns.text or _usual(table, _TEXT_COLUMNS, "text"))
-        pairs = table.column(columns.text_pair) if columns.text_pair else [None] * len(texts)
-        labels: Sequence[str | None] = [None] * len(texts)
-        if with_labels:
-            labels = [label.strip() for label in table.column(columns.label or _usual(table, _LABEL_COLUMNS, "label"))]
-        for label, line in zip(labels, table.lines, strict=True):
-            if label == "":
-                raise DataError("the label is empty: fill it in, or leave the row out", path=table.source, line=line)
-        return [
-            TextExample(text=text, text_pair=pair, label=label, source=table.source, line=line)
-            for text, pair, label, line in zip(texts, pairs, labels, table.lines, strict=True)
-        ]
+    def for_training(cls, examples: Sequence[TextExample], options: TaskOptions) -> Classification:
+        labels = Labels.find(examples, [[example.label or ""] for example in examples], options.labels, least=2)
+        if options.class_weights == ("balanced",):
+            counts = np.bincount(labels.ids_of(examples), minlength=len(labels.values))
+            if not counts.all():
+                raise SettingsError(
+                    f"class_weights is balanced, and no training text has the label "
+                    f"{labels.names[int(counts.argmin())]!r}: give a number for each label, or leave it out"
+                )
+            weights = len(examples) / (len(counts) * counts)
+            options = replace(options, class_weights=tuple(map(repr, weights.tolist())))
+        return cls(labels, options)
 
     @classmethod
-    def for_training(cls, examples: Sequence[TextExample], *, labels: Sequence[str] | None) -> Classification:
-        return cls(Labels.find(examples, labels))
-
-    @classmethod
-    def for_model(cls, id2label: Mapping[int, str], *, labels: Sequence[str] | None) -> Classification:
-        names = tuple(id2label.values())
-        values = [label.removesuffix(f"={name}") for label, name in zip(labels or names, names, strict=True)]
-        return cls(Labels(tuple(values), names))
+    def for_model(cls, id2label: Mapping[int, str], options: TaskOptions) -> Classification:
+        return cls(Labels.of_model(id2label, options.labels), options)
 
     @property
     def id2label(self) -> dict[int, str]:
@@ -173,47 +104,46 @@ class Classification(Task[TextExample]):
 
     @property
     def recorded_labels(self) -> list[str]:
-        pairs = zip(self.labels.values, self.labels.names, strict=True)
-        return [value if value == name else f"{value}={name}" for value, name in pairs]
+        return self.labels.recorded
 
-    def encode(
-        self, examples: Sequence[TextExample], tokenizer: Tokenizer, *, max_seq_length: int, with_targets: bool = True
-    ) -> Samples:
-        """Encode [CLS] text [SEP], or [CLS] text [SEP] pair [SEP], cut at the end of the longer one."""
-        pairs = [example.text_pair for example in examples if example.text_pair is not None]
-        encodings = tokenizer.encode_batch(
-            [example.text for example in examples],
-            pairs or None,
-            max_length=max_seq_length,
-            truncation="longest_first",
-        )
-        for example, encoding in zip(examples, encodings.encodings, strict=True):
-            if all(encoding.special_tokens_mask):
-                raise DataError(
-                    f"nothing is left of the text in {max_seq_length} tokens: raise max_seq_length"
-                    if encoding.num_truncated_tokens
-                    else "the text is empty, there is nothing to read in it: fill it in, or leave the row out",
-                    path=example.source,
-                    line=example.line,
-                )
-        return Samples.of(encodings, self.labels.ids_of(examples) if with_targets else None)
+    def summary(self, *, pairs: bool) -> str:
+        names = self.labels.names
+        return f"Gives each text {'pair ' if pairs else ''}one of {len(names)} labels: {', '.join(names)}."
 
-    def count_targets(self, samples: Samples) -> dict[str, int]:
+    def targets_of(self, examples: Sequence[TextExample]) -> NDArray[np.int64]:
+        return np.asarray(self.labels.ids_of(examples), np.int64)
+
+    def describe_targets(self, samples: Samples) -> dict[str, Any]:
         assert samples.targets is not None
-        return {name: int((samples.targets == label_id).sum()) for label_id, name in self.id2label.items()}
+        counts = np.bincount(samples.targets.values, minlength=len(self.labels.names))
+        described: dict[str, Any] = {"labels": dict(zip(self.labels.names, counts.tolist(), strict=True))}
+        if self._weights is not None or self.options.label_smoothing:  # else it is the entropy of the labels
+            smoothing = self.options.label_smoothing
+            shares = (1 - smoothing) * counts + smoothing * counts.sum() / len(counts)
+            if self._weights is not None:
+                shares = shares * self._weights.numpy()
+            shares = shares[shares > 0]
+            described["no_skill_loss"] = float(-(shares * np.log(shares / shares.sum())).sum() / counts.sum())
+        return described
 
-    def compute_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits, targets, reduction="sum")
+    def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        return F.cross_entropy(
+            logits, batch.targets, weight=weights, reduction="sum", label_smoothing=self.options.label_smoothing
+        )
 
-    def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
-        predictions = logits.argmax(axis=1).tolist()
-        return classification_metrics(targets.tolist(), predictions, num_labels=logits.shape[1])
+    def score(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> dict[str, float]:
+        assert samples.targets is not None
+        predictions = logits.values.argmax(axis=1).tolist()
+        return classification_metrics(samples.targets.values.tolist(), predictions, num_labels=len(self.labels.names))
 
-    def report(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, Any]:
-        predictions = logits.argmax(axis=1).tolist()
-        return classification_report(targets.tolist(), predictions, label_names=self.labels.names).to_dict()
+    def report(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> dict[str, Any]:
+        assert samples.targets is not None
+        predictions = logits.values.argmax(axis=1).tolist()
+        report = classification_report(samples.targets.values.tolist(), predictions, label_names=self.labels.names)
+        return {"kind": self.name, **report.to_dict()}
 
-    def predict(self, examples: Sequence[TextExample], logits: NDArray[np.float32]) -> list[Prediction]:
+    def predict(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> list[Prediction]:
         names = self.labels.names
         return [
             Prediction(
@@ -223,7 +153,7 @@ class Classification(Task[TextExample]):
                 probability=max(row),
                 probabilities=dict(zip(names, row, strict=True)),
             )
-            for example, row in zip(examples, torch.from_numpy(logits).softmax(1).tolist(), strict=True)
+            for example, row in zip(examples, torch.from_numpy(logits.values).softmax(1).tolist(), strict=True)
         ]
 
     def judge(self, example: TextExample, prediction: Prediction) -> dict[str, Any]:
@@ -231,21 +161,24 @@ class Classification(Task[TextExample]):
         return prediction.to_dict() | {"label": self.labels.names[label_id], "predicted": prediction.label}
 
 
-def _usual(table: Table, names: Sequence[str], what: str) -> str:
-    for name in names:
-        if name in table.columns:
-            return name
-    raise DataError(
-        f"no column is named {' or '.join(names)}; the columns are {', '.join(table.columns)}: "
-        f"say which one holds the {what} with --{what}-column",
-        path=table.source,
-    )
-
-
-def _number_or_word(value: str) -> tuple[bool, float, str]:
-    """Sort numbers by size, before words."""
+def _parse_weights(given: Sequence[str], labels: Labels) -> list[float]:
+    """Read a number for each label, in the order of ids, or `label=number` for some."""
+    weights = dict.fromkeys(labels.names, 1.0)
+    is_named = [part.rpartition("=")[1] == "=" for part in given]
     try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    return (False, number, value) if math.isfinite(number) else (True, 0.0, value)
+        if all(is_named):
+            for part in given:
+                name, _, number = part.rpartition("=")
+                weights[labels.names[labels.ids[name]]] = float(number)
+        elif any(is_named) or len(given) != len(weights):
+            raise ValueError
+        else:
+            weights = dict(zip(weights, map(float, given), strict=True))
+    except (KeyError, ValueError):
+        raise SettingsError(
+            f"class_weights is {' '.join(given)}: give balanced, or a number for each of the labels "
+            f"{', '.join(labels.names)} in this order, or label=number"
+        ) from None
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()) or not any(weights.values()):
+        raise SettingsError(f"class_weights is {' '.join(given)}: weights are 0 or more, and one at least is not 0")
+    return list(weights.values())

@@ -1,189 +1,284 @@
-"""What a fine-tuning task is, and how it meets the training loop. Axes: B samples of a batch."""
+"""What a fine-tuning task is, and how it meets the training loop. Axes: B samples of a batch, M rows of logits."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from unmask.counted import keys
 from unmask.packing import PackedBatch, pack
+from unmask.ragged import Ragged, offsets_of, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import nn
 
-    from unmask.data import Table
-    from unmask.tokenization import BatchEncoding, Tokenizer
+    from unmask.tasks.options import Reading, TaskOptions
+    from unmask.tokenization import Tokenizer
 
 __all__ = [
-    "Columns",
+    "IGNORED",
+    "Answer",
     "FineTuning",
     "Samples",
     "Task",
     "TaskBatch",
     "evaluate_samples",
     "make_batch",
+    "mean_loss",
     "predict_logits",
 ]
+
+IGNORED = -100  # a target that no loss and no score counts
 
 ExampleT = TypeVar("ExampleT")
 
 _TOKENS_AT_ONCE = 4096  # of one forward pass in evaluation: large enough for fast products, small enough for a laptop
+_TOKENS_SCORED_AT_ONCE = 2**20  # of one loss in evaluation: a set of usual size is one sum
 
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which columns hold what; None stands for the usual names, which each task has."""
+class Answer(Protocol):
+    """What a task says of one example."""
 
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+
+    def to_cells(self) -> dict[str, str]:
+        """What a terminal's table shows, by column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Encoded texts, ready for a model.
+    """Encoded examples, ready for a model.
+
+    The training loop counts samples; each is one sequence, or several windows of one text. A task whose decoding needs
+    to know more (where tokens stand in their text) has a kind of its own.
 
     Args:
-        input_ids: token ids of each sample, int64.
-        token_type_ids: the same shapes.
-        targets: what each sample should give, int64 (num_samples,); None where it is not known.
+        input_ids: token ids of each sequence, int64.
+        token_type_ids: of the same lengths, int64.
+        windows: which sequences are whose, as offsets, int64, (num_samples + 1,); None where each sample is one.
+        rows: of each sequence the tokens that answer, as positions in it, int64; None leaves it to the model's head.
+        targets: what each sample should give, int64 (`IGNORED` where nothing) or float32; None where it is not known.
         num_truncated_texts: texts that were cut to fit.
         num_truncated_tokens: tokens cut from them.
     """
 
-    input_ids: list[NDArray[np.int64]]
-    token_type_ids: list[NDArray[np.int64]]
-    targets: NDArray[np.int64] | None
-    num_truncated_texts: int
-    num_truncated_tokens: int
-
-    @classmethod
-    def of(cls, encodings: BatchEncoding, targets: Sequence[int] | None) -> Samples:
-        """Take what a model needs of a tokenizer's result."""
-        return cls(
-            input_ids=[np.asarray(ids, np.int64) for ids in encodings.input_ids],
-            token_type_ids=[np.asarray(types, np.int64) for types in encodings.token_type_ids],
-            targets=None if targets is None else np.asarray(targets, np.int64),
-            num_truncated_texts=encodings.num_truncated_texts,
-            num_truncated_tokens=encodings.num_truncated_tokens,
-        )
+    input_ids: Ragged
+    token_type_ids: Ragged
+    windows: NDArray[np.int64] | None = None
+    rows: Ragged | None = None
+    targets: Ragged | None = None
+    num_truncated_texts: int = 0
+    num_truncated_tokens: int = 0
 
     def __len__(self) -> int:
-        return len(self.input_ids)
+        return len(self.input_ids) if self.windows is None else len(self.windows) - 1
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        return np.fromiter((len(ids) for ids in self.input_ids), np.int64, count=len(self))
+        """Tokens of each sample, all its windows together, int64, (num_samples,)."""
+        return self.sum_windows(self.input_ids.lengths)
+
+    @property
+    def num_windows(self) -> NDArray[np.int64]:
+        """Sequences of each sample, int64, (num_samples,)."""
+        return np.ones(len(self), np.int64) if self.windows is None else np.diff(self.windows)
+
+    def sum_windows(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add up what is counted of each sequence, int64, to what it is of each sample."""
+        return counts if self.windows is None else np.diff(offsets_of(counts)[self.windows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBatch:
-    """The samples of one forward pass and their targets, int64 (B,)."""
+    """The samples of one forward pass.
+
+    Args:
+        inputs: their sequences, the windows of a sample side by side.
+        windows: which sequences are whose, as offsets, int64, (B + 1,); None where each sample is one.
+        rows: the tokens that answer, as positions among the packed ones, int64, (M,); None leaves it to the head.
+        row_offsets: where each sequence's rows begin among these, and M last, int64; None where rows is.
+        targets: all targets of the samples, end to end; of no length where they are not known.
+        num_targets: those that are not ignored.
+    """
 
     inputs: PackedBatch
+    windows: Tensor | None
+    rows: Tensor | None
+    row_offsets: Tensor | None
     targets: Tensor
-
-    @property
-    def num_targets(self) -> tuple[int]:
-        return (len(self.targets),)
+    num_targets: tuple[int]
 
     @property
     def num_tokens(self) -> int:
         return self.inputs.total_tokens
 
     def to(self, device: torch.device) -> TaskBatch:
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device, non_blocking=True))
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=device.type != "cpu")
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, inputs=self.inputs.to(device), **moved)
 
 
 class Task(ABC, Generic[ExampleT]):
     """One way to fine-tune, from rows of a file to scores: one file a task, one line in `tasks/__init__.py`.
 
-    A task object knows its labels. Workflows make it from training examples (`for_training`), or from what a trained
-    model and its run remember (`for_model`), and know nothing else of it.
+    A task object knows its labels and its options. Workflows make it from training examples (`for_training`), or from
+    what a trained model remembers (`for_model`), and know nothing else of it.
+
+    Args:
+        options: what it was told; as far as examples have to say the rest, it is said here.
 
     Attributes:
-        name: as users type it.
+        name: as users type it; it also tells reports which kind of report a task gives.
         head: key of `unmask.models.registry.HEADS`.
+        problem_type: what Hugging Face call it in config.json, where their classes ask; else None.
+        pipeline_tag: what Hugging Face's hub calls it.
+        unit: what people call its examples, many of them.
         metrics: names of the scores it gives, "loss" among them.
+        metric_for_best: the one that chooses the best checkpoint unless the user names another.
+        option_names: the fields of `TaskOptions` it has a use for.
     """
 
     name: ClassVar[str]
     head: ClassVar[str]
+    problem_type: ClassVar[str | None] = None
+    pipeline_tag: ClassVar[str]
+    unit: ClassVar[str] = "texts"
     metrics: ClassVar[tuple[str, ...]]
+    metric_for_best: ClassVar[str]
+    option_names: ClassVar[tuple[str, ...]] = ("max_seq_length",)
+
+    def __init__(self, options: TaskOptions) -> None:
+        self.options = options
+
+    # Examples.
 
     @classmethod
     @abstractmethod
-    def read(cls, table: Table, columns: Columns, *, with_labels: bool = True) -> list[ExampleT]:
-        """Take the examples out of a table.
+    def read(cls, source: str | Path, reading: Reading, *, with_labels: bool = True) -> list[ExampleT]:
+        """Read examples of a file or data set.
 
         Raises:
-            DataError: a column is missing, or a row cannot be used.
+            DataError: it is missing or broken, or an example cannot be used.
         """
 
     @classmethod
     @abstractmethod
-    def for_training(cls, examples: Sequence[ExampleT], *, labels: Sequence[str] | None) -> Self:
-        """Find the labels in training examples, or take them as given: `value` or `value=name`, in the order of ids.
+    def from_text(cls, text: str, text_pair: str | None = None, *, source: str, line: int) -> ExampleT:
+        """Make an example, without its answer, of what a user typed.
 
         Raises:
-            DataError: the examples cannot teach these labels.
-            SettingsError: the labels given contradict one another.
+            DataError: it cannot be one.
+        """
+
+    # The task of some examples.
+
+    @classmethod
+    @abstractmethod
+    def for_training(cls, examples: Sequence[ExampleT], options: TaskOptions) -> Self:
+        """Find in training examples what the options leave open, such as the labels.
+
+        Raises:
+            DataError: the examples cannot teach this.
+            SettingsError: the options contradict one another.
         """
 
     @classmethod
     @abstractmethod
-    def for_model(cls, id2label: Mapping[int, str], *, labels: Sequence[str] | None) -> Self:
-        """Take up a trained model's labels, and the `recorded_labels` of its run, if there is one."""
+    def for_model(cls, id2label: Mapping[int, str], options: TaskOptions) -> Self:
+        """Take up a trained model's labels and the options it remembers, or the defaults."""
 
     @property
     @abstractmethod
     def id2label(self) -> dict[int, str]:
-        """Name of each label, as checkpoints keep them."""
+        """Name of each label, as checkpoints keep them; of each output, where there are no labels."""
 
     @property
+    def recorded_labels(self) -> list[str] | None:
+        """The labels as the option `labels` takes them; None for a task without."""
+        return None
+
     @abstractmethod
-    def recorded_labels(self) -> list[str]:
-        """The labels as `for_training` takes them."""
+    def summary(self, *, pairs: bool) -> str:
+        """What a model of this task does, in a sentence for its model card; `pairs` tells whether of pairs of texts."""
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What a trained model is to remember of its task, as JSON has it: its name, and the options it uses."""
+        used = {name: value for name, value in asdict(self.options).items() if name in self.option_names}
+        used |= {"labels": self.recorded_labels} if "labels" in used else {}
+        return {"task": self.name} | {
+            name: list(value) if isinstance(value, tuple) else value for name, value in used.items()
+        }
+
+    # From examples to logits.
 
     @abstractmethod
     def encode(
         self, examples: Sequence[ExampleT], tokenizer: Tokenizer, *, max_seq_length: int, with_targets: bool = True
     ) -> Samples:
-        """Encode examples, cut to max_seq_length tokens.
+        """Encode examples, each sequence of max_seq_length tokens at most.
 
         Raises:
             DataError: an example has nothing to encode, or a label that is not the task's.
         """
 
-    @abstractmethod
-    def count_targets(self, samples: Samples) -> dict[str, int]:
-        """Count the targets of each label, by name."""
+    def describe_targets(self, samples: Samples) -> dict[str, Any]:
+        """Count what is to be learnt, as `data.json` keeps it.
+
+        "labels" counts targets by the name of their label. "no_skill_loss" is the lowest loss of any constant answer.
+        """
+        return {}
+
+    def num_logits(self, samples: Samples) -> NDArray[np.int64]:
+        """Count the rows of logits of each sample, int64, (num_samples,)."""
+        return samples.num_windows if samples.rows is None else samples.sum_windows(samples.rows.lengths)
+
+    def compute_logits(self, model: nn.Module, batch: TaskBatch) -> Tensor:
+        """Run the model: rows of logits, (M, ...), sample by sample."""
+        logits: Tensor = (model(batch.inputs) if batch.rows is None else model(batch.inputs, rows=batch.rows)).logits
+        return logits
 
     @abstractmethod
-    def compute_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
         """Sum the loss over the targets of a batch: a scalar."""
 
-    @abstractmethod
-    def score(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
-        """Score all logits of a data set against its targets: `metrics`, without the loss."""
+    # From logits to answers.
+
+    def tuned(self, examples: Sequence[ExampleT], samples: Samples, logits: Ragged) -> Self:
+        """Fit what is chosen on the dev set and not learnt, once the best weights are known; by default nothing."""
+        return self
 
     @abstractmethod
-    def report(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, Any]:
-        """Say all there is to say of these logits, as `evaluation.json` keeps it; "metrics" holds the scores."""
+    def score(self, examples: Sequence[ExampleT], samples: Samples, logits: Ragged) -> dict[str, float]:
+        """Score the logits of a data set: `metrics`, without the loss."""
 
     @abstractmethod
-    def predict(self, examples: Sequence[ExampleT], logits: NDArray[np.float32]) -> list[Any]:
-        """Decode logits into what people read, one object an example with `to_dict()`."""
+    def report(self, examples: Sequence[ExampleT], samples: Samples, logits: Ragged) -> dict[str, Any]:
+        """Say all there is to say of these logits, as `evaluation.json` keeps it.
+
+        "kind" is the task's name, "num_examples" counts what was judged, "metrics" holds the scores.
+        """
+
+    @abstractmethod
+    def predict(self, examples: Sequence[ExampleT], samples: Samples, logits: Ragged) -> Sequence[Answer]:
+        """Decode logits into what people read, one answer an example."""
 
     @abstractmethod
     def judge(self, example: ExampleT, prediction: Any) -> dict[str, Any]:
-        """Put a prediction beside the truth: a line of `predictions_dev.jsonl`."""
+        """Put an answer beside the truth: a line of `predictions_dev.jsonl`."""
 
 
 class FineTuning:
@@ -193,13 +288,16 @@ class FineTuning:
         task: the task.
         train: samples with targets.
         dev: samples with targets, to score by.
+        dev_examples: the examples of the latter, for tasks that score answers and not targets.
         seed: of dropout.
     """
 
     loss_terms = ("loss",)
 
-    def __init__(self, task: Task[Any], train: Samples, dev: Samples, *, seed: int) -> None:
-        self._task, self._train, self._dev = task, train, dev
+    def __init__(
+        self, task: Task[Any], train: Samples, dev: Samples, *, dev_examples: Sequence[Any] = (), seed: int
+    ) -> None:
+        self._task, self._train, self._dev, self._dev_examples = task, train, dev, dev_examples
         self._seed = seed
 
     @property
@@ -207,15 +305,14 @@ class FineTuning:
         return len(self._train)
 
     def collate(self, sample_indices: Sequence[int], *, epoch: int) -> TaskBatch:
-        return make_batch(
-            self._train, np.asarray(sample_indices), dropout_seeds=_dropout_seeds(self._seed, epoch, sample_indices)
-        )
+        indices = np.asarray(sample_indices, np.int64)
+        return make_batch(self._train, indices, dropout_seeds=_dropout_seeds(self._seed, epoch, indices))
 
     def compute_loss(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        return self._task.compute_loss(model(batch.inputs).logits, batch.targets)[None]
+        return self._task.compute_loss(self._task.compute_logits(model, batch), batch)[None]
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        return evaluate_samples(model, self._task, self._dev)[1]
+        return evaluate_samples(model, self._task, self._dev_examples, self._dev)[1]
 
     def examples(self, model: nn.Module) -> list[dict[str, Any]]:
         return []
@@ -224,18 +321,42 @@ class FineTuning:
 def make_batch(
     samples: Samples, indices: NDArray[np.int64], *, dropout_seeds: NDArray[np.int64] | None = None
 ) -> TaskBatch:
-    """Pack the samples of these indices."""
+    """Pack samples.
+
+    Args:
+        samples: all there are.
+        indices: those to pack, int64, (B,).
+        dropout_seeds: one a sample, int64, (B,); the first window has its sample's, each later one a mix of that and
+            its number.
+    """
+    sequences, windows = indices, None
+    if samples.windows is not None:
+        counts = samples.num_windows[indices]
+        windows = offsets_of(counts)
+        sequences = ranges(samples.windows[indices], counts)
+        if dropout_seeds is not None:
+            seeds, numbers = np.repeat(dropout_seeds, counts), ranges(np.zeros_like(counts), counts)
+            mixed = (keys(seeds, numbers) >> np.uint64(1)).astype(np.int64)
+            dropout_seeds = np.where(numbers == 0, seeds, mixed)
     inputs = pack(
-        [samples.input_ids[i] for i in indices],
-        [samples.token_type_ids[i] for i in indices],
-        dropout_seeds=dropout_seeds,
+        samples.input_ids.take(sequences), samples.token_type_ids.take(sequences), dropout_seeds=dropout_seeds
     )
-    targets = np.zeros(0, np.int64) if samples.targets is None else samples.targets[indices]
-    return TaskBatch(inputs=inputs, targets=torch.from_numpy(targets))
+    rows = None if samples.rows is None else samples.rows.take(sequences)
+    targets = np.zeros(0, np.int64) if samples.targets is None else samples.targets.take(indices).values
+    return TaskBatch(
+        inputs=inputs,
+        windows=None if windows is None else torch.from_numpy(windows),
+        rows=None
+        if rows is None
+        else torch.from_numpy(rows.values + np.repeat(inputs.cu_seqlens[:-1].numpy().astype(np.int64), rows.lengths)),
+        row_offsets=None if rows is None else torch.from_numpy(rows.offsets),
+        targets=torch.from_numpy(targets),
+        num_targets=(int((targets != IGNORED).sum()) if targets.dtype == np.int64 else targets.size,),
+    )
 
 
-def predict_logits(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
-    """Run a model over all samples, in float32 and in their order.
+def predict_logits(model: nn.Module, task: Task[Any], samples: Samples) -> Ragged:
+    """Run a model over all samples, in float32: the logits of each, in their order.
 
     Samples of like length go together, so that attention on CPU has few empty slots.
     """
@@ -245,20 +366,30 @@ def predict_logits(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
     rows, order = [], []
     with torch.inference_mode():
         for indices in _by_length(samples.lengths):
-            rows.append(model(make_batch(samples, indices).inputs.to(device)).logits.float().cpu())
+            rows.append(task.compute_logits(model, make_batch(samples, indices).to(device)).float().cpu())
             order.append(indices)
     model.train(was_training)
-    return torch.cat(rows).numpy()[np.argsort(np.concatenate(order))]
+    done = np.concatenate(order)
+    return Ragged(torch.cat(rows).numpy(), offsets_of(task.num_logits(samples)[done])).take(np.argsort(done))
 
 
 def evaluate_samples(
-    model: nn.Module, task: Task[Any], samples: Samples
-) -> tuple[NDArray[np.float32], dict[str, float]]:
-    """Predict all samples and score them: the logits, and the scores with the mean "loss" among them."""
-    assert samples.targets is not None
-    logits = predict_logits(model, samples)
-    total = task.compute_loss(torch.from_numpy(logits), torch.from_numpy(samples.targets))
-    return logits, {"loss": total.item() / len(samples), **task.score(logits, samples.targets)}
+    model: nn.Module, task: Task[Any], examples: Sequence[Any], samples: Samples
+) -> tuple[Ragged, dict[str, float]]:
+    """Predict all samples and score them: the logits of each, and the scores with the mean "loss" among them."""
+    logits = predict_logits(model, task, samples)
+    return logits, {"loss": mean_loss(task, samples, logits), **task.score(examples, samples, logits)}
+
+
+def mean_loss(task: Task[Any], samples: Samples, logits: Ragged) -> float:
+    """Average the loss of these logits over the targets of all samples."""
+    total, count = 0.0, 0
+    runs = (np.cumsum(samples.lengths) - 1) // _TOKENS_SCORED_AT_ONCE
+    for indices in np.split(np.arange(len(samples)), np.flatnonzero(np.diff(runs)) + 1):
+        batch = make_batch(samples, indices)
+        total += task.compute_loss(torch.from_numpy(logits.take(indices).values), batch).item()
+        count += batch.num_targets[0]
+    return total / max(count, 1)
 
 
 def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -268,7 +399,7 @@ def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     yield from np.split(order, np.flatnonzero(np.diff(run)) + 1)
 
 
-def _dropout_seeds(seed: int, epoch: int, sample_indices: Sequence[int]) -> NDArray[np.int64]:
+def _dropout_seeds(seed: int, epoch: int, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
     """Draw one seed a sample, in [0, 2**63): a pure function of the run's seed, the epoch and the sample."""
     first = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
-    return ((first + np.asarray(sample_indices, np.uint64)) & np.uint64(2**63 - 1)).astype(np.int64)
+    return ((first + sample_indices.astype(np.uint64)) & np.uint64(2**63 - 1)).astype(np.int64)

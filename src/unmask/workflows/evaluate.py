@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.files import write_json
 from unmask.reporting import write_report
-from unmask.tasks import Columns, Samples, Task, evaluate_samples
+from unmask.tasks import Columns, Samples, Task, mean_loss, predict_logits
 from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import nn
+    from collections.abc import Sequence
 
-__all__ = ["evaluate", "evaluate_entry"]
+    from unmask.ragged import Ragged
+
+__all__ = ["evaluate", "make_entry"]
 
 
 def evaluate(
@@ -34,7 +34,7 @@ def evaluate(
     text_pair_column: str | None = None,
     label_column: str | None = None,
 ) -> dict[str, Any]:
-    """Score a fine-tuned classifier on a labelled file.
+    """Score a fine-tuned model on a labelled file.
 
     A run's own folder remembers the result and shows it in its report.
 
@@ -51,7 +51,8 @@ def evaluate(
         label_column: the column of the label; None is what the run had.
 
     Returns:
-        data, num_examples, loss, metrics, classes and confusion_matrix, as `evaluation.json` has them.
+        data, loss, kind (the task), num_examples, metrics, and what else the task's report has (of a classifier classes
+        and confusion_matrix), as `evaluation.json` has them.
 
     Raises:
         UnmaskError: the model or the file cannot be used; the message says what to do.
@@ -60,21 +61,19 @@ def evaluate(
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
     examples = trained.read(data, columns=columns, column_names=column_names, split=split, data_dir=data_dir)
     samples = trained.encode(examples)
-    _, entry = evaluate_entry(
-        trained.pretrained.model, trained.task, samples, name=f"{data} ({split})" if split else str(data)
-    )
+    logits = predict_logits(trained.pretrained.model, trained.task, samples)
+    name = f"{data} ({split})" if split else str(data)
+    entry = make_entry(trained.task, examples, samples, logits, name=name)
     if trained.run:
         _remember(Path(model), entry)
     return entry
 
 
-def evaluate_entry(
-    model: nn.Module, task: Task[Any], samples: Samples, *, name: str
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Score a model on one set: its logits, and the set's entry of `evaluation.json`."""
-    logits, scores = evaluate_samples(model, task, samples)
-    assert samples.targets is not None
-    return logits, {"data": name, "loss": scores["loss"], **task.report(logits, samples.targets)}
+def make_entry(
+    task: Task[Any], examples: Sequence[Any], samples: Samples, logits: Ragged, *, name: str
+) -> dict[str, Any]:
+    """Judge the logits of one set: its entry of `evaluation.json`."""
+    return {"data": name, "loss": mean_loss(task, samples, logits), **task.report(examples, samples, logits)}
 
 
 def _remember(folder: Path, entry: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Fine-tune a pretrained model on labelled texts: read, check, encode, train, evaluate, report.
+"""Fine-tune a pretrained model on labelled examples: read, check, encode, train, evaluate, report.
 
 unmask finetune classification --model minilm --train train.tsv --output-dir runs/mine
 """
@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
-from unmask.data import names_a_file, read_table, split_indices
+from unmask.data import names_a_file, split_indices
 from unmask.errors import SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
-from unmask.tasks import TASKS, FineTuning, Samples, Task
+from unmask.tasks import TASKS, FineTuning, Reading, Samples, Task, predict_logits
 from unmask.training import is_main_process, train, training_device
-from unmask.workflows.evaluate import evaluate_entry
+from unmask.workflows.evaluate import make_entry
 from unmask.workflows.loading import Pretrained, load, save_pretrained
 from unmask.workflows.model_card import model_card
 from unmask.workflows.run_folder import (
@@ -35,6 +34,7 @@ from unmask.workflows.run_folder import (
 )
 from unmask.workflows.run_settings import resolve_settings, with_types
 from unmask.workflows.settings import FinetuneSettings
+from unmask.workflows.trained import remember_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ def finetune(
     training_device(settings)
     examples = _read(settings)
     known = examples["train"] if settings.dev else examples["train"] + examples["dev"]  # one file, parted at random
-    task = TASKS[settings.task].for_training(known, labels=settings.labels)
+    task = TASKS[settings.task].for_training(known, settings.task_options)
     pretrained = load(
         settings.model,
         head=task.head,
@@ -106,7 +106,10 @@ def finetune(
     if is_main_process():
         described = {name: describe(task, samples[name], settings.global_batch_size) for name in ("train", "dev")}
         refuse_changed_data(output_dir, described, resume=settings.resume)
-        config = as_json(settings) | {"labels": task.recorded_labels}
+        config = as_json(settings) | {
+            "labels": task.recorded_labels,
+            "metric_for_best": settings.training.metric_for_best,
+        }
         open_run_folder(output_dir, config, resume=settings.resume)
         write_json(output_dir / "data.json", described)
 
@@ -115,9 +118,9 @@ def finetune(
     words = [module for module in model.modules() if isinstance(module, WordEmbedding)]
     for word in words:
         num_words = len(word.weight)
-        word.restrict(torch.from_numpy(np.concatenate(samples["train"].input_ids)))
+        word.restrict(torch.from_numpy(samples["train"].input_ids.values))
         say(f"the training texts use {len(word.weight):,} of {num_words:,} word embeddings")
-    objective = FineTuning(task, samples["train"], samples["dev"], seed=settings.seed)
+    objective = FineTuning(task, samples["train"], samples["dev"], dev_examples=examples["dev"], seed=settings.seed)
     train(model, objective, settings.training, run_folder=output_dir, resume=settings.resume, console=console)
     if not is_main_process():
         return None
@@ -125,16 +128,21 @@ def finetune(
         word.release()
 
     # The best weights are in the model: score them, save them, report.
-    entries = []
-    for name in [name for name in samples if name != "train"]:
-        logits, entry = evaluate_entry(model, task, samples[name], name=name)
-        if name == "dev":
-            pairs = zip(examples[name], task.predict(examples[name], logits), strict=True)
-            lines = (json.dumps(task.judge(example, prediction), ensure_ascii=False) for example, prediction in pairs)
-            write_text(output_dir / "predictions_dev.jsonl", "".join(f"{line}\n" for line in lines))
-        entries.append(entry)
-    write_json(output_dir / "evaluation.json", [entry for entry in entries if entry["data"] != "dev"])
-    card = model_card(settings, pretrained, task, entries, num_examples=len(examples["train"]))
+    logits = predict_logits(model, task, samples["dev"])
+    task = task.tuned(examples["dev"], samples["dev"], logits)
+    pairs = zip(examples["dev"], task.predict(examples["dev"], samples["dev"], logits), strict=True)
+    lines = (json.dumps(task.judge(example, prediction), ensure_ascii=False) for example, prediction in pairs)
+    write_text(output_dir / "predictions_dev.jsonl", "".join(f"{line}\n" for line in lines))
+    dev = make_entry(task, examples["dev"], samples["dev"], logits, name="dev")
+    write_json(output_dir / "evaluation_dev.json", dev)
+    entries = [
+        make_entry(task, examples[name], samples[name], predict_logits(model, task, samples[name]), name=name)
+        for name in samples
+        if name not in ("train", "dev")
+    ]
+    write_json(output_dir / "evaluation.json", entries)
+    remember_task(model, task)
+    card = model_card(settings, pretrained, task, [dev, *entries], num_examples=len(examples["train"]))
     save_pretrained(model.cpu(), pretrained.tokenizer, output_dir / "model", model_card=card, replace=True)
     write_report(output_dir)
     remove_checkpoints(output_dir)
@@ -153,13 +161,14 @@ def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
     """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several."""
 
     def read(source: str, split: str) -> list[Any]:
-        table = read_table(
-            source,
+        reading = Reading(
+            columns=settings.columns,
             column_names=settings.column_names,
-            data_dir=settings.data_dir,
             split=None if names_a_file(source) else split,
+            data_dir=settings.data_dir,
+            options=settings.task_options,
         )
-        return TASKS[settings.task].read(table, settings.columns)
+        return TASKS[settings.task].read(source, reading)
 
     assert settings.train is not None
     if taken := {"train", "dev"} & {*settings.dev, *settings.test}:
@@ -203,11 +212,11 @@ def _encode(
 def _result(output_dir: Path) -> FinetuneResult:
     """Read back what a complete run came to."""
     record = RunRecord.read(output_dir)
-    assert record.dev_report is not None
+    assert record.dev is not None
     return FinetuneResult(
         output_dir=output_dir,
         model=output_dir / "model",
         report=output_dir / "report.html",
-        dev=record.dev_report.metrics,
+        dev=record.dev["metrics"],
         evaluations=record.evaluations,
     )

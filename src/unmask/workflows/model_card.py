@@ -41,30 +41,29 @@ def model_card(
         pretrained: the model it started from.
         task: what it was trained for.
         evaluations: entries as `evaluation.json` has them.
-        num_examples: texts it was trained on.
+        num_examples: how many examples it was trained on.
     """
     metrics = list(evaluations[0]["metrics"])
-    rows = [["data", "texts", "loss", *metrics]] + [
+    rows = [["data", task.unit, "loss", *metrics]] + [
         [entry["data"], f"{entry['num_examples']:,}", f"{entry['loss']:.4f}"]
         + [f"{entry['metrics'][name]:.4f}" for name in metrics]
         for entry in evaluations
     ]
-    front = _front_matter(pretrained.config.model_type, pipeline_tag="text-classification", metrics=metrics)
+    front = _front_matter(pretrained.config.model_type, pipeline_tag=task.pipeline_tag, metrics=metrics)
     return f"""{front}
 # {settings.model} fine-tuned for {settings.task}
 
-Gives each text {"pair " if settings.text_pair_column else ""}one of {len(task.id2label)} labels: \
-{", ".join(task.id2label.values())}.
+{task.summary(pairs=settings.text_pair_column is not None)}
 
 ## Scores
 
-The checkpoint with the best {settings.metric_for_best} on dev was kept, so dev flatters it a little.
+The checkpoint with the best {settings.training.metric_for_best} on dev was kept, so dev flatters it a little.
 
 {_table(rows)}
 
 ## Training
 
-{num_examples:,} texts of `{settings.train}`; at most {settings.epochs} epochs of batches of \
+{num_examples:,} {task.unit} of `{settings.train}`; at most {settings.epochs} epochs of batches of \
 {settings.global_batch_size}, learning rate {settings.learning_rate:g}, {settings.schedule} schedule, \
 weight decay {settings.weight_decay:g}, seed {settings.seed}.
 
@@ -73,7 +72,7 @@ weight decay {settings.weight_decay:g}, seed {settings.seed}.
 ```python
 from transformers import pipeline  # or: unmask predict FOLDER "a text"
 
-pipeline("text-classification", model="FOLDER")("a text")
+pipeline("{task.pipeline_tag}", model="FOLDER")("a text")
 ```
 """
 

@@ -87,8 +87,9 @@ def params(
     Args:
         models: folders that hold a config.json, hub ids, "minilm", or the names of published sizes, which need no
             network: bert-base-uncased, roberta-large, albert-base-v2, electra-small-discriminator, gpt2, ...
-        head: "encoder" counts no head; others are "sequence-classification", "masked-lm", "next-sentence",
-            "pre-training", "replaced-token" and "causal-lm", where the family has them.
+        head: "encoder" counts no head; others are "sequence-classification", "token-classification",
+            "question-answering", "masked-lm", "next-sentence", "pre-training", "replaced-token" and "causal-lm", where
+            the family has them.
         num_labels: labels of a classifier; None takes those of the config.
         seq_length: tokens of the sequences for which FLOPs are counted; None takes 128, or what a model takes at most.
 

@@ -41,7 +41,7 @@ _CONFIG = "config.json"
 _START = ("environment.json", "command.txt", _CONFIG)  # in the order they are written
 _REST = (
     *("data.json", "metrics.jsonl", "checkpoints", "model", "generator"),
-    *("predictions_dev.jsonl", "evaluation.json", "plots", "report.html"),
+    *("predictions_dev.jsonl", "evaluation_dev.json", "evaluation.json", "plots", "report.html"),
 )
 
 
@@ -147,17 +147,17 @@ def as_json(settings: Any) -> dict[str, Any]:
 
 
 def describe(task: Task[Any], samples: Samples, batch_size: int) -> dict[str, Any]:
-    """Count a set's texts, labels and tokens, and the positions that padding would have made of them.
+    """Count a set's samples, targets and tokens, and the positions that padding would have made of them.
 
     Args:
-        task: names the labels.
+        task: knows what the targets mean.
         samples: the set, with targets.
-        batch_size: texts of a batch that is padded to its longest, in the order of the set.
+        batch_size: samples of a batch that is padded to its longest, in the order of the set.
     """
     return {
         "rows": len(samples),
-        "labels": task.count_targets(samples),
-        **describe_lengths(samples.lengths, batch_size),
+        **task.describe_targets(samples),
+        **describe_lengths(samples.input_ids.lengths, batch_size),
         "truncated_texts": samples.num_truncated_texts,
         "sha256": _fingerprint(samples),
     }
@@ -179,11 +179,13 @@ def describe_lengths(lengths: NDArray[np.int64], batch_size: int) -> dict[str, A
 
 def _fingerprint(samples: Samples) -> str:
     """Tell one set of samples from another: a resumed run must meet the very same."""
-    digest = hashlib.sha256(samples.lengths.tobytes())
-    for ids in samples.input_ids:
-        digest.update(ids.tobytes())
+    digest = hashlib.sha256(samples.input_ids.lengths.tobytes())
+    digest.update(samples.input_ids.values.tobytes())
     if samples.targets is not None:
-        digest.update(samples.targets.tobytes())
+        digest.update(samples.targets.values.tobytes())
+    for part in (samples.windows, None if samples.rows is None else samples.rows.values):
+        if part is not None:
+            digest.update(part.tobytes())
     return digest.hexdigest()
 
 

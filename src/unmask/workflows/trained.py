@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.data import read_table
 from unmask.errors import CheckpointError, DataError
-from unmask.tasks import TASKS, Columns, Task
-from unmask.workflows.loading import Pretrained, load
+from unmask.models.config import ModelConfig
+from unmask.models.registry import read_model_config, saved_head
+from unmask.tasks import TASKS, Columns, Reading, Task, TaskOptions
+from unmask.workflows.loading import Pretrained, find_model, load
 from unmask.workflows.run_folder import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import nn
+
     from unmask.tasks import Samples
 
-__all__ = ["Trained", "load_trained"]
+__all__ = ["Trained", "load_trained", "remember_task"]
+
+_MEMORY = "unmask_task"  # the key of config.json under which a model remembers its task; Hugging Face's classes keep it
+_PROBLEM_TYPE, _USUAL_PROBLEM = "problem_type", "single_label_classification"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +56,24 @@ class Trained:
         """Read examples the way the run read its own, where nothing else is said."""
         if column_names is None and Path(str(data).removesuffix(".gz")).suffix in (".tsv", ".txt", ".csv"):
             column_names = self.run.get("column_names")  # files of the other kinds name their columns themselves
-        data_dir = data_dir or self.run.get("data_dir")
-        table = read_table(data, column_names=column_names or None, split=split, data_dir=data_dir)
         own = Columns(
             text=columns.text or self.run.get("text_column"),
             text_pair=columns.text_pair or self.run.get("text_pair_column"),
             label=columns.label or self.run.get("label_column"),
         )
-        return self.task.read(table, own, with_labels=with_labels)
+        reading = Reading(
+            columns=own,
+            column_names=column_names or None,
+            split=split,
+            data_dir=data_dir or self.run.get("data_dir"),
+            options=self.task.options,
+        )
+        return self.task.read(data, reading, with_labels=with_labels)
 
     def encode(self, examples: Sequence[Any], *, with_targets: bool = True) -> Samples:
         """Encode examples, cut where the run cut its own."""
         limit = self.pretrained.max_seq_length
-        max_seq_length = min(self.run.get("max_seq_length") or limit, limit)
+        max_seq_length = min(self.task.options.max_seq_length or limit, limit)
         samples = self.task.encode(
             examples, self.pretrained.tokenizer, max_seq_length=max_seq_length, with_targets=with_targets
         )
@@ -87,17 +99,46 @@ def load_trained(model: str | Path) -> Trained:
             f"{model}: this run pretrained a model and taught it no task: unmask finetune classification --model "
             f"{model} does"
         )
-    task = TASKS[run.get("task", "classification")]
-    pretrained = load(model, head=task.head)
-    kind = pretrained.config.extra.get("problem_type")
-    if kind not in (None, "single_label_classification") or pretrained.config.num_labels < 2:
-        raise CheckpointError(
-            f"{model}: its head gives {kind or 'one number'}, not one label of several; unmask reads no other so far"
-        )
-    return Trained(
-        pretrained=pretrained,
-        task=task.for_model(pretrained.config.id2label, labels=run.get("labels")),
-        run=run,
+    folder = find_model(model)
+    config = read_model_config(folder)
+    memory = config.extra.get(_MEMORY) or {}
+    task = _find_task(model, config, memory.get("task") or run.get("task"))
+    pretrained = load(folder, head=task.head)
+    options = TaskOptions.of(run | memory)
+    return Trained(pretrained=pretrained, task=task.for_model(pretrained.config.id2label, options), run=run)
+
+
+def remember_task(model: nn.Module, task: Task[Any]) -> None:
+    """Let a model's config say what it was trained for, so that its folder alone tells how to use it."""
+    config = model.config
+    assert isinstance(config, ModelConfig)
+    extra = {**config.extra, _MEMORY: task.memory}
+    if task.problem_type is not None:
+        extra[_PROBLEM_TYPE] = task.problem_type
+    model.config = dataclasses.replace(config, extra=extra)
+
+
+def _find_task(model: str | Path, config: ModelConfig, name: str | None) -> type[Task[Any]]:
+    """Find the task by its name, or by what a checkpoint of others says of its head.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if name is not None:
+        if name not in TASKS:
+            raise CheckpointError(f"{model}: it was trained for {name}, which this version of unmask does not know")
+        return TASKS[name]
+    head = saved_head(config)
+    if all(head != task.head for task in TASKS.values()):  # loading will say what it lacks
+        return TASKS["classification"]
+    kind = config.extra.get(_PROBLEM_TYPE)
+    if kind is None and head == "sequence-classification" and config.num_labels == 1:
+        kind = "regression"  # as Hugging Face's classes take it
+    for task in TASKS.values():
+        if task.head == head and (task.problem_type or _USUAL_PROBLEM) == (kind or _USUAL_PROBLEM):
+            return task
+    raise CheckpointError(
+        f"{model}: its head gives {kind or head}, and unmask knows no task for it; it knows {', '.join(TASKS)}"
     )
 
 

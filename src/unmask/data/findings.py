@@ -1,0 +1,44 @@
+"""What is odd in a file of examples and yet lets it be used: the reader goes on, and says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unmask.errors import DataError
+
+__all__ = ["Finding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One oddity, placed as `DataError` places a mistake.
+
+    Args:
+        kind: what sort it is, one word or two with underscores; to count by.
+        problem: what is odd, and what was done or can be done about it.
+        path: the file.
+        line: its line, counted from 1; None where lines mean nothing, as in one large JSON object.
+        field: the column, key, or path of keys.
+    """
+
+    kind: str
+    problem: str
+    path: str
+    line: int | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.as_error())
+
+    def as_error(self) -> DataError:
+        """The same as an error, for those who want none of it."""
+        return DataError(self.problem, path=self.path, line=self.line, field=self.field)
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        return {
+            "kind": self.kind,
+            "problem": self.problem,
+            "path": self.path,
+            "line": self.line,
+            "field": self.field,
+        }

@@ -1,0 +1,85 @@
+"""The report of a model that gives scores: the sections every run has, and how far off the scores are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unmask.metrics.regression import RegressionReport
+from unmask.reporting.page import Plot, Section
+from unmask.reporting.plots import predicted_scores_plot
+from unmask.reporting.sections import (
+    batches_section,
+    epochs_section,
+    files_section,
+    headline_section,
+    quotes,
+    repeat_section,
+    texts_section,
+)
+
+if TYPE_CHECKING:
+    from unmask.reporting.record import RunRecord
+
+__all__ = ["REGRESSION_SECTIONS", "mistakes_section", "result_section", "scores_section"]
+
+_MISTAKES_SHOWN = 20
+
+
+def result_section(record: RunRecord) -> Section | None:
+    """The headline, with the error of always answering the mean beside the model's."""
+    return headline_section(record, verdict=_verdict(RegressionReport.from_dict(record.dev)) if record.dev else "")
+
+
+def scores_section(record: RunRecord) -> Section | None:
+    """Predicted against right scores on the dev set."""
+    if not record.predictions:
+        return None
+    scores = [line["score"] for line in record.predictions]
+    predictions = [line["predicted"] for line in record.predictions]
+    return Section(
+        title="Score by score",
+        explanation="Each point is a dev text. On the dashed line the predicted score is the right one; a flat cloud "
+        "means that the model answers much the same whatever it reads.",
+        plots=(Plot("predicted_scores", predicted_scores_plot(scores, predictions)),),
+    )
+
+
+def mistakes_section(record: RunRecord) -> Section | None:
+    """The dev texts whose scores are farthest off."""
+    if not record.predictions:
+        return None
+    farthest = sorted(record.predictions, key=lambda line: -abs(line["predicted"] - line["score"]))[:_MISTAKES_SHOWN]
+    return Section(
+        title="Farthest off",
+        explanation=f"The {len(farthest)} dev texts whose predicted score is farthest from the right one. Read them: "
+        "some carry a doubtful score, others show what the model has not learned.",
+        html='<ol class="mistakes">\n' + "\n".join(map(_mistake, farthest)) + "\n</ol>",
+    )
+
+
+REGRESSION_SECTIONS = (
+    result_section,
+    files_section,
+    epochs_section,
+    batches_section,
+    scores_section,
+    mistakes_section,
+    texts_section,
+    repeat_section,
+)
+
+
+def _verdict(report: RegressionReport) -> str:
+    metrics, labels = report.metrics, report.labels
+    return (
+        f"A score is off by {metrics['mae']:.3g} on average, on dev texts whose scores go from {labels['min']:.3g} to "
+        f"{labels['max']:.3g}. The mean squared error is {metrics['mse']:.3g}; always answering their mean, "
+        f"{labels['mean']:.3g}, has {report.mse_of_mean:.3g}."
+    )
+
+
+def _mistake(line: dict[str, Any]) -> str:
+    return (
+        f"<li>{quotes(line)}<p>scored <strong>{line['score']:.3g}</strong>, "
+        f"predicted <em>{line['predicted']:.3g}</em></p></li>"
+    )

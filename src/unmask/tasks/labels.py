@@ -1,0 +1,139 @@
+"""Labels: the words or numbers of a file's label column, and what people and checkpoints call them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from unmask.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from unmask.tasks.texts import TextExample
+
+__all__ = ["Labels"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels, in the order of their ids.
+
+    Args:
+        values: what the label column says.
+        names: what people are shown and checkpoints keep.
+    """
+
+    values: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def find(
+        cls,
+        examples: Sequence[TextExample],
+        labels_of_each: Sequence[Sequence[str]],
+        given: Sequence[str] | None,
+        *,
+        least: int,
+    ) -> Labels:
+        """Take the labels from the training examples, or as given: `value` or `value=name`, in the order of ids.
+
+        Args:
+            examples: of the training file, one at least.
+            labels_of_each: the labels of each example, as its column has them.
+            given: the option `labels`.
+            least: how many labels there must be among the examples.
+
+        Raises:
+            DataError: if the examples have too few labels, one that was not given, or two that differ in case only.
+            SettingsError: if labels are given twice.
+        """
+        first = examples[0]
+        found: dict[str, TextExample] = {}
+        for example, labels in zip(examples, labels_of_each, strict=True):
+            for label in labels:
+                found.setdefault(label, example)
+        if not found:
+            raise DataError("no text has a label, so there is nothing to learn", path=first.source)
+        if len(found) < least:
+            raise DataError(
+                f"every label is {next(iter(found))!r}: a classifier needs examples of at least two classes",
+                path=first.source,
+            )
+        if given is None:
+            _refuse_cases(found)
+            values = tuple(sorted(found, key=_number_or_word))
+            return cls(values, values)
+        pairs = [[label] if label in found else label.split("=", 1) for label in given]
+        made = cls(tuple(pair[0] for pair in pairs), tuple(pair[-1] for pair in pairs))
+        if len(set(made.values)) < len(pairs) or len(set(made.names)) < len(pairs):
+            raise SettingsError(f"labels {' '.join(given)}: each value and each name may stand once")
+        for label, example in found.items():
+            made.id_of(label, example)
+        return made
+
+    @classmethod
+    def of_model(cls, id2label: Mapping[int, str], recorded: Sequence[str] | None) -> Labels:
+        """Take up the names a trained model has, and the values that its run recorded, if it did."""
+        names = tuple(id2label.values())
+        values = [label.removesuffix(f"={name}") for label, name in zip(recorded or names, names, strict=True)]
+        return cls(tuple(values), names)
+
+    @property
+    def recorded(self) -> list[str]:
+        """The labels as they are given: `value`, or `value=name`."""
+        pairs = zip(self.values, self.names, strict=True)
+        return [value if value == name else f"{value}={name}" for value, name in pairs]
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each label, by its name and by its value."""
+        ids = {name: label_id for label_id, name in enumerate(self.names)}
+        return ids | {value: label_id for label_id, value in enumerate(self.values)}
+
+    def id_of(self, label: str | None, example: TextExample) -> int:
+        """Look up the id of a label, written as the file or as people have it.
+
+        Args:
+            label: the label.
+            example: who has it, for the message.
+
+        Raises:
+            DataError: if it is none of these.
+        """
+        if label not in self.ids:
+            raise DataError(
+                f"the label {label!r} is not one the model was given to learn ({', '.join(self.values)}): "
+                "mend the label, or add examples of it to the training file",
+                path=example.source,
+                line=example.line,
+            )
+        return self.ids[label]
+
+    def ids_of(self, examples: Iterable[TextExample]) -> list[int]:
+        """Look up the id of each example's one label; as `id_of`."""
+        return [self.id_of(example.label, example) for example in examples]
+
+
+def _refuse_cases(found: Mapping[str, TextExample]) -> None:
+    seen: dict[str, str] = {}
+    for label, example in found.items():
+        other = seen.setdefault(label.casefold(), label)
+        if other != label:
+            raise DataError(
+                f"the labels {other!r} and {label!r} differ in case only: write them alike, or name both with --labels "
+                "if they are two",
+                path=example.source,
+                line=example.line,
+            )
+
+
+def _number_or_word(value: str) -> tuple[bool, float, str]:
+    """Sort numbers by size, before words."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    return (False, number, value) if math.isfinite(number) else (True, 0.0, value)
