@@ -143,8 +143,8 @@ def test_a_family_learns_and_transformers_loads_it(place, tmp_path, capsys, fami
         assert evaluations[-1]["dev_generator_loss"] < evaluations[0]["dev_generator_loss"]
         assert evaluations[-1]["dev_rtd_loss"] < evaluations[0]["dev_rtd_loss"]
     else:
-        assert entry["metrics"].get("mlm_loss", entry["loss"]) < entry["unigram_entropy"]
-    assert f"loses {entry['unigram_entropy']:.4f} nats each" in said.err
+        assert entry["metrics"].get("mlm_loss", entry["loss"]) < entry["unigram_cross_entropy"]
+    assert f"loses {entry['unigram_cross_entropy']:.4f} nats each" in said.err
     assert 0 < entry["training"]["share_of_arithmetic"] < 1
     assert entry["training"]["tokens"] == sum(row["num_tokens"] for row in rows_of(run, "step"))
     assert f"model   {run / 'model'}" in said.out
@@ -155,7 +155,7 @@ def test_a_family_learns_and_transformers_loads_it(place, tmp_path, capsys, fami
         *names,
     }
     data = read_json(run / "data.json")
-    assert data["dev"]["unigram_entropy"] == entry["unigram_entropy"]
+    assert data["dev"]["unigram_cross_entropy"] == entry["unigram_cross_entropy"]
     assert data["train"]["documents"] + data["dev"]["documents"] >= 150
     assert data["self_check"]["packing_efficiency"] > 0.9
     config = read_json(run / "config.json")
@@ -314,10 +314,10 @@ def test_the_function_is_the_command(place, tmp_path):
     assert result is not None
     assert weights_of(result.output_dir) == weights_of(tmp_path / "typed")
     [entry] = read_json(tmp_path / "typed" / "evaluation.json")
-    assert (result.loss, result.dev, result.unigram_entropy) == (
+    assert (result.loss, result.dev, result.unigram_cross_entropy) == (
         entry["loss"],
         entry["metrics"],
-        entry["unigram_entropy"],
+        entry["unigram_cross_entropy"],
     )
     assert (result.model, result.generator) == (tmp_path / "called" / "model", None)
 

@@ -311,8 +311,8 @@ def _guess(scores: Mapping[str, Any] | Sequence[str]) -> tuple[str, str, str, st
 def _entropy(record: RunRecord) -> float | None:
     """What a dev token costs, in nats, that is guessed by how often each occurs in the training text."""
     said = [
-        record.data.get("dev", {}).get("unigram_entropy"),
-        *(entry.get("unigram_entropy") for entry in record.evaluations),
+        record.data.get("dev", {}).get("unigram_cross_entropy"),
+        *(entry.get("unigram_cross_entropy") for entry in record.evaluations),
     ]
     return next((float(value) for value in said if value is not None), None)
 
