@@ -128,20 +128,21 @@ def append_bytes(path: Path, content: bytes, *, offset: int) -> None:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Be the only process in a folder while the block runs: wait until another is done. A kill lets go of it.
+    """Be the only process in a folder, made if missing, while the block runs: wait until another is done.
 
-    The lock is a file beside the folder, which stays, empty.
+    A kill lets go of it.
 
     Raises:
-        DataError: the place cannot be written to.
+        DataError: the folder cannot be made or read.
     """
-    target = Path(os.path.realpath(folder))
     with _clear_errors(folder):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = target.with_name(f".{target.name}.lock").open("ab")
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

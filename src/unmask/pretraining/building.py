@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from tokenizers import Tokenizer as Backend
 
-from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.errors import CheckpointError, DataError, SettingsError, UnmaskError
 from unmask.files import append_bytes, lock_folder, remove_leftovers, sha256_of, write_json
 from unmask.pretraining.corpora import Document, list_sources, read_documents
 from unmask.pretraining.filters import check_filters
@@ -148,10 +148,23 @@ def build_store(
         "line_breaks": line_breaks,
     }
     source_infos = [_source_info(source) for source in found]
+    is_new = not folder.is_dir() or not any(folder.iterdir())
     with lock_folder(folder):
-        return _build_or_open(
-            folder, found, source_infos, settings, tokenizer, workers=workers, shard_size=shard_size, progress=progress
-        )
+        try:
+            return _build_or_open(
+                folder,
+                found,
+                source_infos,
+                settings,
+                tokenizer,
+                workers=workers,
+                shard_size=shard_size,
+                progress=progress,
+            )
+        except UnmaskError:
+            if is_new:
+                _remove_beginning(folder)
+            raise
 
 
 def _build_or_open(
@@ -445,6 +458,14 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], sources: list[Sourc
     record = {"version": VERSION, "settings": settings, "sources": [asdict(info) for info in sources]}
     write_json(path, record | {"state": asdict(state)})
     return state
+
+
+def _remove_beginning(folder: Path) -> None:
+    """Leave no folder behind of a build that came to nothing; one that has work in it can go on."""
+    if not any((folder / name).exists() for name in (TOKENS_FILE, RECORD_FILE)):
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _is_own(folder: Path) -> bool:

@@ -67,7 +67,13 @@ _TERMS = {
 def pretraining_summary(record: RunRecord) -> str:
     """What was pretrained on what, as far as the settings tell."""
     settings, parts = record.config, []
-    name = settings.get("model") or " ".join(str(settings[key]) for key in ("family", "size") if settings.get(key))
+    name = settings.get("model") or settings.get("family")
+    if layers := settings.get("num_hidden_layers"):
+        name = f"{name}, {layers} layers"
+    if width := settings.get("hidden_size"):
+        name = f"{name}, {width} wide"
+    if not layers and not width and settings.get("size"):
+        name = f"{name} {settings['size']}"
     if name:
         parts.append(str(name))
     if settings.get("objective"):

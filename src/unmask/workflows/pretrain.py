@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from unmask.errors import SettingsError
+from unmask.errors import DataError, SettingsError
 from unmask.files import write_json
 from unmask.pretraining.objective import Pretraining
 from unmask.pretraining.objectives import (
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from unmask.pretraining.self_check import SelfCheck
 
 __all__ = ["PretrainResult", "pretrain"]
+
+_FEW_SEQUENCES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,11 @@ def pretrain(
     settings, beginning = begin(settings)
     tokenizer = add_tokens(beginning.tokenizer, settings.new_tokens)
     tokens, pairs = _objectives(settings, Vocabulary.of(tokenizer))
+    scores_given = [*tokens.summarise(Counter()), *(() if pairs is None else pairs.summarise(Counter()))]
+    if settings.metric_for_best not in scores_given:
+        raise SettingsError(
+            f"metric_for_best is {settings.metric_for_best!r}: it must be one of {', '.join(scores_given)}"
+        )
     show = make_show(
         tokenizer,
         settings.fill_texts or None,
@@ -127,6 +135,11 @@ def pretrain(
     check = self_check(objective, tokenizer, token_budget=settings.pack_tokens)
     for line in () if settings.dry_run else _summary(check):
         say(line)
+    if len(data.dev) < _FEW_SEQUENCES:
+        say(
+            f"note: only {len(data.dev)} sequences to be judged by, so scores are rough: dev_fraction or dev_corpus "
+            "gives more"
+        )
     say(f"guessing dev tokens by how frequent they are in training loses {data.unigram_cross_entropy:.4f} nats each")
     if settings.dry_run:
         console.print(render_self_check(check))
@@ -197,6 +210,8 @@ def _resolve(settings: PretrainSettings) -> PretrainSettings:
         return settings
     given = settings
     settings = resolve_settings(settings)
+    if settings is given and settings.resume and settings.tokenizer is None and settings.model is None:
+        raise DataError("there is no run here to resume: name the folder of one", path=settings.output_dir)
     if settings is given and settings.budget is not None and settings.max_steps is not None:  # it is a new run
         raise SettingsError(
             f"budget is {settings.budget!r} and max_steps is {settings.max_steps}: give one of the two "

@@ -168,9 +168,14 @@ def _sequences(settings: PretrainSettings, tokenizer: Tokenizer, texts: Texts, *
             short_seq_probability=settings.short_seq_probability,
         )
     except DataError as error:
+        where = ", ".join(settings.corpus) or texts.store.folder
         if name == "train":
-            raise
-        raise DataError(f"the dev texts, {len(texts.documents)} documents: {error.problem}") from error
+            raise DataError(error.problem, path=where) from error
+        raise DataError(
+            f"the dev texts are {len(texts.documents)} of its documents, too few for this: raise dev_fraction, give "
+            f"dev_corpus, or mend the texts ({error.problem})",
+            path=", ".join(settings.dev_corpus) or where,
+        ) from error
 
 
 def _refuse_shared_sources(settings: PretrainSettings) -> None:

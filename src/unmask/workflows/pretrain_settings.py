@@ -218,6 +218,12 @@ class PretrainSettings(RunSettings):
                 f"{' and '.join(_PAIR_FORMATS)}"
             )
 
+        if "clm" in self.objective and self.format in _PAIR_FORMATS:
+            raise SettingsError(
+                f"clm guesses what follows, and the format {self.format} puts texts beside one another: it goes with "
+                "blocks, full-sentences and doc-sentences"
+            )
+
     def _check_start(self) -> None:
         if self.model is None:
             return
