@@ -43,8 +43,9 @@ def matrix_product_rate(
 def keep_freed_memory() -> None:
     """Have the C library keep what a step frees for the next one, where it is glibc; elsewhere do nothing.
 
-    As it comes, it returns blocks to the system once enough are free: after each backward pass, so that each step faults
-    every page in anew. Blocks of more than 32 MiB still go back. The process keeps the memory of its largest step.
+    As it comes, it returns blocks to the system once enough are free: after each backward pass, so that each step
+    faults every page in anew. Blocks of more than 32 MiB still go back. The process keeps the memory of its largest
+    step.
     """
     if not sys.platform.startswith("linux"):
         return
