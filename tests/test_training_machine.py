@@ -15,8 +15,7 @@ _STEPS = """
 import resource
 import torch
 from unmask.training.machine import keep_freed_memory
-if {kept}:
-    keep_freed_memory()
+keep_freed_memory()
 
 def step():
     blocks = [torch.ones(2**20) for _ in range(32)]  # 4 MiB each, freed together
@@ -29,15 +28,15 @@ for _ in range(5):
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+_PAGES = 5 * 32 * 2**22 // resource.getpagesize()  # that the five steps write to
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library is not glibc")
 def test_kept_memory_is_not_faulted_in_again():
-    faults = [
-        int(subprocess.run([sys.executable, "-c", _STEPS.format(kept=kept)], capture_output=True, check=True).stdout)
-        for kept in (False, True)
-    ]
-    assert faults[1] < faults[0] / 10
+    # Whether the library would return these blocks without being told is its own affair: it depends on what happens
+    # to lie above them. Told, it keeps them.
+    ran = subprocess.run([sys.executable, "-c", _STEPS], capture_output=True, check=True)
+    assert int(ran.stdout) < _PAGES / 100
 
 
 def test_keeping_memory_twice_is_keeping_it():
