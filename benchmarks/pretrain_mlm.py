@@ -42,6 +42,7 @@ from unmask.pretraining.objectives import MaskedLanguageModelling
 from unmask.pretraining.sequences import PretrainingBatch, SequenceRun
 from unmask.pretraining.vocabulary import Vocabulary
 from unmask.training import Optimizer, TrainingSettings, parameter_groups
+from unmask.training.machine import keep_freed_memory
 from unmask.workflows.loading import load_tokenizer
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def make_batch(
 
 def unmask_step(model: nn.Module) -> Callable[[PretrainingBatch], float]:
     """A step of our training loop."""
+    keep_freed_memory()  # as the loop does; it is the process's, so transformers' steps have it too
     settings = TrainingSettings(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_GRAD_NORM)
     objective = MaskedLanguageModelling(Masking(), Vocabulary.of(load_tokenizer("minilm")))
     optimizer = Optimizer(model.train(), settings)

@@ -146,11 +146,15 @@ def flops_per_step(settings: PretrainSettings) -> float:
     heads = {"rtd": "replaced-token"}.get(
         settings.token_objective, "pre-training" if settings.pair_objective else "masked-lm"
     )
-    forward = forward_flops(config, heads).per_token_at(settings.max_seq_length)
+    parts = [(config, heads)]
     if settings.token_objective == "rtd":
-        generator = generator_config(config, settings.generator_size)
-        forward += forward_flops(generator, "masked-lm").per_token_at(settings.max_seq_length)
-    return 3 * forward * settings.batch_tokens
+        parts.append((generator_config(config, settings.generator_size), "masked-lm"))
+    length = settings.max_seq_length
+    per_sequence = sum(
+        forward_flops(config, head).computed([length], num_predictions=settings.mlm_probability * length)
+        for config, head in parts
+    )
+    return 3 * per_sequence / length * settings.batch_tokens
 
 
 def held_out(folder: Path, store_folder: Path, tokenizer_name: str) -> dict[str, float]:

@@ -294,6 +294,8 @@ def test_bytes_are_put_behind_an_offset(tmp_path: Path, monkeypatch: pytest.Monk
     append_bytes(path, b"one", offset=0)
     append_bytes(path, b"two", offset=3)
     append_bytes(path, b"TWO+", offset=3)  # what a kill left behind the last record is cut
+    with pytest.raises(DataError, match="has 7 bytes where 8 were written"):
+        append_bytes(path, b"eight", offset=8)  # never a hole of zeros
     assert path.read_bytes() == b"oneTWO+"
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", failing(errno.ENOSPC))

@@ -70,7 +70,7 @@ def test_no_rows_but_the_poolers() -> None:
 def test_every_layer_but_the_last_is_whole() -> None:
     model = build_model(CONFIGS["bert"], "encoder", seed=0).eval()
     output = model(ragged(LENGTHS), rows=torch.tensor(ROWS), output_hidden_states=True, output_attentions=True)
-    assert [len(states) for states in output.hidden_states] == [sum(LENGTHS)] * 3 + [len(LENGTHS) + len(ROWS)]
+    assert [len(states) for states in output.hidden_states] == [sum(LENGTHS)] * 3 + [len(ROWS)]
     assert [maps.shape for maps in output.attentions] == [(len(LENGTHS), 3, 64, 64)] * 3
 
 

@@ -98,6 +98,16 @@ def test_a_folder_is_its_files_by_name(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path / "corpus")) for path in found] == ["a/b.txt", "a/z.jsonl", "b.txt"]
 
 
+def test_a_file_named_twice_is_refused_and_hidden_folders_are_passed_over(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    write(folder, ".ipynb_checkpoints/a-checkpoint.txt", "an older one")
+    path = write(folder, "a.txt", "one")
+    assert texts(folder) == [["one"]]
+    with refuses("is named 2 times, perhaps by its folder too"):
+        texts(path, folder)
+
+
 def test_relative_names_are_also_looked_for_in_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "set/a.txt", "one")
     monkeypatch.delenv("UNMASK_DATA_DIR", raising=False)
@@ -333,9 +343,25 @@ def test_two_blank_lines_part_the_works_of_shakespeare(data_dir: Path) -> None:
     assert len(texts(data_dir / "text_en" / "shakespeare_plays_sonnets.txt", filters=["two-blank-lines"])) == 38
 
 
+def test_the_parts_of_a_long_document_are_kept_or_dropped_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unmask.pretraining.corpora._LONGEST_PART", 30)
+    long = " ".join(f"word{number}" for number in range(30))
+    path = write(tmp_path, "a.txt", f"{long}\n\nTitle\n{'x' * 40}\n{'y' * 40}\n\n{long}\n{long}")
+    documents = list(read_documents([path], filters=["min-words"]))
+    assert [(document.paragraphs, document.continues) for document in documents] == [
+        ([long], False),
+        ([long], False),
+        ([long], True),
+    ]
+    assert [document.paragraphs[0] for document in read_documents([path])] == [long, "Title", "y" * 40, long, long]
+
+
 def test_dedupe_and_min_words(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", "one\ntwo\n\nthree\n\none\ntwo\n\none two\n\nthree")
-    assert texts(path, path, filters=["dedupe"]) == [["one", "two"], ["three"], ["one two"]]
+    again = write(tmp_path, "again.txt", path.read_text())
+    assert texts(path, again, filters=["dedupe"]) == [["one", "two"], ["three"], ["one two"]]
     words = " ".join(map(str, range(19)))
     long = write(tmp_path, "b.txt", f"{words}\n\n{words}\n20\n\n{words}\n")
     assert texts(long, filters=["min-words"]) == [[words, "20"]]

@@ -136,8 +136,8 @@ def test_blocks_are_full_and_close_each_document(gpt: Tokenizer) -> None:
 def test_blocks_of_a_family_with_a_template_are_wrapped(bert: Tokenizer) -> None:
     assert _ids(_source("blocks", Store.of([[2, 3], [2]]), bert, max_seq_length=5)) == [
         [CLS, 10, 11, 12, SEP],
-        [CLS, 13, 14, 15, SEP],
-        [CLS, 16, SEP],
+        [CLS, 13, 14, SEP, SEP],  # the first document ends: a vocabulary without an end-of-text token has [SEP]
+        [CLS, 15, 16, SEP, SEP],
     ]
 
 
@@ -260,6 +260,25 @@ def test_the_length_of_a_pair_does_not_tell_its_label(bert: Tokenizer) -> None:
     assert np.mean(lengths[1]) == pytest.approx(np.mean(lengths[0]), rel=0.03)
     total = sum(map(sum, lengths))
     assert total > 0.98 * 3 * source.lengths.sum()
+
+
+def test_the_lengths_of_two_texts_do_not_tell_whether_they_are_swapped(bert: Tokenizer) -> None:
+    generator = np.random.default_rng(0)
+    store = Store.of([generator.integers(8, 45, size=60).tolist() for _ in range(30)])
+    source = _source("segment-pair", store, bert, max_seq_length=128, pair_objective="sop")
+    differences: list[list[int]] = [[], []]  # of the first text's length and the second's, by label
+    for epoch in range(4):
+        for index in range(len(source)):
+            sequence = source.build(index, epoch=epoch)
+            if sequence.pair_label is not None:
+                second = int(sequence.token_type_ids.sum()) - 1  # its [SEP] has its type
+                differences[sequence.pair_label].append(len(sequence.input_ids) - 3 - 2 * second)
+    assert min(map(len, differences)) > 600
+    # Where both were cut the room is halved, and the odd token is the same text's whatever the label.
+    halved = [[difference for difference in those if abs(difference) == 1] for those in differences]
+    assert min(map(len, halved)) > 50
+    shares = [float(np.mean([difference == 1 for difference in those])) for those in halved]
+    assert shares[0] == pytest.approx(shares[1], abs=0.1)
 
 
 def test_a_negative_is_drawn_from_every_other_document(bert: Tokenizer) -> None:

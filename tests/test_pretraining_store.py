@@ -115,7 +115,7 @@ def test_by_hand(tmp_path: Path, tokenizer: Tokenizer) -> None:
     )
     assert (store.num_tokens, store.num_sentences, store.num_documents, store.info.num_words) == (21, 5, 3, 15)
     counts = Counter(token for sentence in sentences for token in sentence).values()
-    assert store.unigram_entropy() == pytest.approx(-sum(n / 21 * math.log(n / 21) for n in counts), abs=1e-12)
+    assert store.info.unigram_entropy == pytest.approx(-sum(n / 21 * math.log(n / 21) for n in counts), abs=1e-12)
     with pytest.raises(ValueError, match="read-only"):
         store.tokens[0] = 1
     with pytest.raises(IndexError, match="sentence 5 of 5"):
@@ -145,12 +145,12 @@ def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("w70000 w3")
     store = build_store(tmp_path / "store", [tmp_path / "a.txt"], Tokenizer(backend))
     assert (store.tokens.dtype, store.tokens.tolist()) == (np.uint32, [70_000, 3])
-    assert store.unigram_entropy() == pytest.approx(math.log(2))
+    assert store.info.unigram_entropy == pytest.approx(math.log(2))
 
 
 def test_documents_in_parts_are_one(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first part has no token, so that the second begins the document."""
-    monkeypatch.setattr("unmask.pretraining.corpora._LONGEST_PART", 4)
+    monkeypatch.setattr("unmask.pretraining.corpora._LONGEST_PART", 2)
     path = tmp_path / "a.txt"
     path.write_text("\x07\x07\x07\x07\nthe\ndog\nthe cat\n\nthe\nthe the\n")
     assert [document.continues for document in read_documents([path])] == [False, True, True, True, False, True]
@@ -479,4 +479,4 @@ def test_real_text(data_dir: Path, tmp_path: Path) -> None:
     assert store.info.num_words == len(text.split())
     counts = Counter(store.tokens.tolist()).values()
     entropy = -sum(n / store.num_tokens * math.log(n / store.num_tokens) for n in counts)
-    assert store.unigram_entropy() == pytest.approx(entropy, rel=1e-9)
+    assert store.info.unigram_entropy == pytest.approx(entropy, rel=1e-9)

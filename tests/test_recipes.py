@@ -36,7 +36,7 @@ def as_typed(recipe: Path, *arguments: str) -> Any:
 
 def test_there_are_recipes():
     assert {path.name for path in RECIPES} >= {"cola.yaml", "cola-minilm.yaml"}
-    texts = ("shakespeare", "english-mini", "korean-mini")
+    texts = ("shakespeare", "english-tiny", "korean-tiny")
     assert {path.stem for path in PRETRAINING} >= {f"pretrain-{name}" for name in (*PAPERS, *texts)}
 
 

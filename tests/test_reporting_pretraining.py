@@ -122,7 +122,7 @@ def write_run(folder: Path, kind: str) -> Path:
     split = {"documents": 31, "sequences": 1_301, "tokens": 150_001, "length_histogram": [[9, 3], [128, 1_298]]}
     data = {
         "train": {**split, "padded_tokens_128": 166_528},
-        "dev": {"documents": 2, "sequences": 13, "tokens": 1_501, "unigram_entropy": ENTROPY},
+        "dev": {"documents": 2, "sequences": 13, "tokens": 1_501, "unigram_cross_entropy": ENTROPY},
         "self_check": CHECK,
     }
     config = {
@@ -240,7 +240,7 @@ def test_a_finished_run_tells_its_speed_and_its_entropy_as_evaluation_json_has_t
     folder = write_run(tmp_path / "run", "clm")
     (folder / "data.json").unlink()
     training = {"tokens_per_second": 12_345.6, "share_of_arithmetic": 0.456}
-    (folder / "evaluation.json").write_text(json.dumps([{"unigram_entropy": 5.5, "training": training}]))
+    (folder / "evaluation.json").write_text(json.dumps([{"unigram_cross_entropy": 5.5, "training": training}]))
     result = sections_of(folder)["Result"].html
     assert "costs 5.50 (a perplexity of 245)" in result
     assert "<dd>12,346</dd>" in result

@@ -84,7 +84,7 @@ def test_the_python_twins(place: Path) -> None:
         (("build", "books", "--tokenizer", "bert", "--output-dir", "s", "--workers", "0"), 2, "workers is 0"),
         (("build", "none.txt", "--tokenizer", "bert", "--output-dir", "s"), 3, "none.txt: there is no such file"),
         (("build", "--tokenizer", "bert", "--output-dir", "s"), 3, "a corpus needs at least one file"),
-        (("build", "books", "--tokenizer", "books", "--output-dir", "s"), 3, "config.json is missing"),
+        (("build", "books", "--tokenizer", "books", "--output-dir", "s"), 3, "books: no tokenizer here"),
         (("build", "books", "--tokenizer", "bert", "--output-dir", "bert"), 3, "there is something else here already"),
         (("show", "books"), 3, "books: no store here, store.json is missing"),
         (("show", "books", "--documents", "-1"), 2, "documents is -1 and sentences 5: they must be 0 or more"),

@@ -17,7 +17,7 @@ EVALUATION = {
     "loss": 3.25,
     "metrics": {"mlm_loss": 2.75, "nsp_accuracy": 0.8125},
     "step": 1_201,
-    "unigram_entropy": 6.9,
+    "unigram_cross_entropy": 6.9,
 }
 
 

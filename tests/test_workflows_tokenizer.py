@@ -120,7 +120,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         (("train", "latin1.txt", "--output-dir", "t"), 3, "latin1.txt, line 2: byte 4 (0xe9) is not UTF-8"),
         (("report", "minilm"), 2, "--data"),
         (("report", "minilm", "--data", "blank.txt"), 3, "there is no word in the text to report on"),
-        (("report", ".", "--data", "corpus.txt"), 3, "no model here"),
+        (("report", ".", "--data", "corpus.txt"), 3, "no tokenizer here"),
     ],
 )
 def test_mistakes(
@@ -133,10 +133,20 @@ def test_mistakes(
     assert not (place / "t").exists()
 
 
+def test_overwrite_replaces_a_tokenizer_and_nothing_else(place: Path) -> None:
+    (place / "home" / "work").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"home: holds more than a tokenizer \(work\): choose another name"):
+        train_tokenizer(["corpus.txt"], output_dir=place / "home", overwrite=True)
+    with pytest.raises(DataError, match="a file of this name is in the way"):
+        train_tokenizer(["corpus.txt"], output_dir=place / "corpus.txt", overwrite=True)
+    assert (place / "home" / "work").is_dir()
+    assert (place / "corpus.txt").is_file()
+
+
 def test_a_failed_training_leaves_the_old_tokenizer(place: Path) -> None:
     train_tokenizer(["corpus.txt"], output_dir=place / "t", vocab_size=60)
     before = Tokenizer.from_folder(place / "t").fingerprint
     (place / "empty.txt").write_text("")
-    with pytest.raises(DataError, match="no text to learn from"):
+    with pytest.raises(DataError, match=r"empty\.txt: .*no text to learn from"):
         train_tokenizer(["empty.txt"], output_dir=place / "t", overwrite=True)
     assert Tokenizer.from_folder(place / "t").fingerprint == before

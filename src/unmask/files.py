@@ -7,6 +7,7 @@ moment leaves the old content or the new; a disk that is full or read-only is on
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -109,15 +110,39 @@ def append_bytes(path: Path, content: bytes, *, offset: int) -> None:
     moment and go on from the last record.
 
     Raises:
-        DataError: as `write_bytes`; the first `offset` bytes survive.
+        DataError: as `write_bytes`; the first `offset` bytes survive. Or the file is shorter than that.
     """
     with _clear_errors(path), path.open("ab", buffering=0) as file:
+        if file.tell() < offset:
+            raise DataError(
+                f"has {file.tell()} bytes where {offset} were written: it lost some. Remove its folder, and begin anew",
+                path=path,
+            )
         file.truncate(offset)
         try:
             _write_all(file.fileno(), content)
         except OSError:
             file.truncate(offset)
             raise
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Be the only process in a folder, made if missing, while the block runs: wait until another is done.
+
+    A kill lets go of it.
+
+    Raises:
+        DataError: the folder cannot be made or read.
+    """
+    with _clear_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

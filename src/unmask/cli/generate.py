@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -55,3 +56,5 @@ def run(arguments: Sequence[str]) -> None:
         print_json([[asdict(text) for text in copies] for copies in texts])
         return
     print("\n\n".join(text.prompt + text.text for copies in texts for text in copies))
+    if any(text.finish_reason == "positions" for copies in texts for text in copies):
+        print("a text ends where the model has no position left", file=sys.stderr)

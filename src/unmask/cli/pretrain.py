@@ -69,5 +69,5 @@ def _table(result: PretrainResult) -> Table:
     table.add_row("loss", f"{result.loss:.4f}")
     for name, value in result.dev.items():
         table.add_row(name.replace("_", " "), f"{value:.4f}")
-    table.add_row("unigram entropy", f"{result.unigram_entropy:.4f}")
+    table.add_row("unigram cross-entropy", f"{result.unigram_cross_entropy:.4f}")
     return table

@@ -108,6 +108,7 @@ class Encoder(nn.Module):
             pooled = self.pooler(hidden.flatten(0, -2).index_select(0, batch.first_rows))
         elif self.pooler is not None and rows is not None:
             first, hidden = hidden.tensor_split([len(batch.first_rows)])
+            hidden_states[-1] = hidden
             pooled = self.pooler(first)
         return EncoderOutput(
             last_hidden_state=hidden,

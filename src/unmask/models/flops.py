@@ -5,8 +5,8 @@ embedding rows weigh nothing beside them. A training step is three forward passe
 the backward pass computes two, the gradients of its two factors.
 
 Counted is what the model is, not what some kernel computes: no padding, under a causal mask only the keys a token sees,
-and every block whole, though the last may be computed for few tokens (`Encoder.forward`). Chowdhery et al. 2022
-(arXiv:2204.02311), appendix B, count so too, but with the scores the mask takes away.
+and every block whole. Chowdhery et al. 2022 (arXiv:2204.02311), appendix B, count so too, but with the scores the mask
+takes away. `ForwardFlops.computed` leaves out what we do not compute: a share of a machine's arithmetic is of that.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ class ForwardFlops:
         per_prediction: of a position whose word is guessed: over the vocabulary.
         prediction_rate: fraction of positions whose word is guessed in this head's objective, in [0, 1].
         is_causal: whether a token sees only itself and what comes before it.
+        per_row_read: of per_token, what the last block does after its attention: `Encoder.forward` leaves it out of
+            tokens whose last hidden state nobody reads.
+        reads_all: whether a head reads every token.
+        reads_first: whether a pooler reads the first token of each sequence.
     """
 
     per_token: int
@@ -53,6 +57,9 @@ class ForwardFlops:
     per_prediction: int
     prediction_rate: float
     is_causal: bool
+    per_row_read: int
+    reads_all: bool
+    reads_first: bool
 
     def total(self, seq_lengths: Sequence[int] | NDArray[np.int64], *, num_predictions: float | None = None) -> float:
         """Count the operations of a batch.
@@ -71,6 +78,13 @@ class ForwardFlops:
             + self.per_sequence * len(lengths)
             + self.per_prediction * predictions
         )
+
+    def computed(self, seq_lengths: Sequence[int] | NDArray[np.int64], *, num_predictions: float) -> float:
+        """Count as `total` does, without what is left out of tokens that are not read."""
+        num_tokens, num_sequences = float(np.sum(seq_lengths)), len(seq_lengths)
+        num_read = num_tokens if self.reads_all else num_predictions + num_sequences * self.reads_first
+        whole = self.total(seq_lengths, num_predictions=num_predictions)
+        return whole - self.per_row_read * max(num_tokens - num_read, 0.0)
 
     def per_token_at(self, seq_length: int) -> float:
         """Count the operations a token costs, on average, in sequences of this many tokens."""
@@ -94,6 +108,8 @@ def forward_flops(config: ModelConfig, head: str = "encoder", *, prediction_rate
     first = encoder.blocks[0]
     assert isinstance(first, TransformerBlock)
     per_token = sum(_products(encoder.blocks[step]) for step in encoder.order) + _products(encoder.projection)
+    last = encoder.blocks[encoder.order[-1]]
+    assert isinstance(last, TransformerBlock)
     per_prediction = 0
     if head in _PREDICTION_RATES:
         per_prediction = _products(getattr(model, "masked_lm", None)) + 2 * encoder.embeddings.word.weight.numel()
@@ -104,6 +120,9 @@ def forward_flops(config: ModelConfig, head: str = "encoder", *, prediction_rate
         per_prediction=per_prediction,
         prediction_rate=_PREDICTION_RATES.get(head, 0.0) if prediction_rate is None else prediction_rate,
         is_causal=first.attention.is_causal,
+        per_row_read=_products(last.attention.output) + _products(last.feed_forward),
+        reads_all=head not in _PREDICTION_RATES,
+        reads_first=encoder.pooler is not None,
     )
 
 

@@ -59,6 +59,8 @@ class Sampling:
             raise SettingsError(f"top_k is {self.top_k}: it must be 1 or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise SettingsError(f"top_p is {self.top_p}: it must be more than 0 and at most 1")
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"seed is {self.seed}: it must be from 0 to 2**63 - 1")
 
     @property
     def is_greedy(self) -> bool:

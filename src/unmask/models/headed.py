@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from unmask.models.cache import KeyValueCache
     from unmask.models.config import ModelConfig
     from unmask.models.encoder import Encoder
-    from unmask.models.heads import MaskedLMHead, ReplacedTokenHead, SequenceHead, TokenClassifier
+    from unmask.models.heads import (
+        MaskedLMHead,
+        PooledClassifier,
+        ReplacedTokenHead,
+        SequenceHead,
+        TokenClassifier,
+    )
     from unmask.packing import PackedBatch, PaddedBatch
 
 __all__ = [
@@ -142,7 +148,7 @@ class ForPreTraining(nn.Module):
     head: ClassVar[str] = "pre-training"
 
     def __init__(
-        self, config: ModelConfig, encoder: Encoder, masked_lm: MaskedLMHead, next_sentence: SequenceHead
+        self, config: ModelConfig, encoder: Encoder, masked_lm: MaskedLMHead, next_sentence: PooledClassifier
     ) -> None:
         super().__init__()
         self.config = config

@@ -58,28 +58,33 @@ class _Workspace:
 
 
 _workspace = _Workspace()
+_TINY = 1e-30  # far above 1e-38, where float32 begins to lose digits
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-        log_probabilities = _workspace.take(len(rows), len(weight), like=rows)
-        torch.mm(rows, weight.t(), out=log_probabilities)
-        if bias is not None:
-            log_probabilities += bias
-        torch.log_softmax(log_probabilities, -1, out=log_probabilities)
+        logits = _workspace.take(len(rows), len(weight), like=rows)
+        if bias is None:
+            torch.mm(rows, weight.t(), out=logits)
+        else:
+            torch.addmm(bias, rows, weight.t(), out=logits)
+        probabilities = torch.softmax(logits, -1, out=logits)  # what the backward pass needs, in the one pass there is
+        right = probabilities.gather(1, labels[:, None])[:, 0]
+        losses = -right.log()
+        if len(lost := (right < _TINY).nonzero()[:, 0]):  # so improbable that too few of its digits are left
+            losses[lost] = F.cross_entropy(F.linear(rows[lost], weight, bias), labels[lost], reduction="none")
         ctx.save_for_backward(rows, weight, labels)
-        ctx.log_probabilities, ctx.has_bias = log_probabilities, bias is not None
-        return -log_probabilities.gather(1, labels[:, None]).sum()
+        ctx.probabilities, ctx.has_bias = probabilities, bias is not None
+        return losses.sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         (scale,) = gradients
         rows, weight, labels = ctx.saved_tensors
-        # d loss / d logits = softmax - one-hot, made where the log-probabilities stand; they are not needed again.
-        residual = ctx.log_probabilities.exp_()
-        ctx.log_probabilities = None
+        residual = ctx.probabilities  # d loss / d logits = softmax - one-hot, made where the softmax stands
+        ctx.probabilities = None
         residual[torch.arange(len(labels)), labels] -= 1
         rows_gradient = (residual @ weight).mul_(scale)
         weight_gradient = residual.t() @ (rows * scale)  # the small factor is scaled, not the large product

@@ -81,4 +81,5 @@ def _draw(tokens: NDArray[np.uint64], columns: NDArray[np.int64], p: float) -> T
     """Draw four factors for each token and column, float32, (..., 4 * columns)."""
     numbers = mix(tokens[..., None] + columns.astype(np.uint64) * GOLDEN)
     is_kept = numbers.view(np.uint16) >= np.uint16(round(p * 2**16))
-    return torch.from_numpy(is_kept * np.float32(1 / (1 - p)))
+    factor = np.array(1 / (1 - p), np.float32).view(np.uint32)
+    return torch.from_numpy((is_kept.astype(np.uint32) * factor).view(np.float32))  # faster than a float product

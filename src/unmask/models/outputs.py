@@ -30,7 +30,8 @@ class EncoderOutput:
     Args:
         last_hidden_state: (T, D), or (M, D) where only some rows were asked for.
         pooler_output: the pooled first token of each sequence, (B, D); None for an encoder without a pooler.
-        hidden_states: what enters the first block and then each step's output, each (T, D); None unless asked for.
+        hidden_states: what enters the first block and then each step's output, each (T, D), the last as
+            last_hidden_state; None unless asked for.
         attentions: each step's attention probabilities, (B, N, S, S); None unless asked for.
         layout: where each token stands.
     """

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from tokenizers import Tokenizer as Backend
 
-from unmask.errors import CheckpointError, DataError, SettingsError
-from unmask.files import append_bytes, remove_leftovers, sha256_of, write_json
+from unmask.errors import CheckpointError, DataError, SettingsError, UnmaskError
+from unmask.files import append_bytes, lock_folder, remove_leftovers, sha256_of, write_json
 from unmask.pretraining.corpora import Document, list_sources, read_documents
 from unmask.pretraining.filters import check_filters
 from unmask.pretraining.sentences import Language, split_sentences
@@ -148,6 +148,39 @@ def build_store(
         "line_breaks": line_breaks,
     }
     source_infos = [_source_info(source) for source in found]
+    is_new = not folder.is_dir() or not any(folder.iterdir())
+    with lock_folder(folder):
+        try:
+            return _build_or_open(
+                folder,
+                found,
+                source_infos,
+                settings,
+                tokenizer,
+                workers=workers,
+                shard_size=shard_size,
+                progress=progress,
+            )
+        except UnmaskError:
+            if is_new:
+                _remove_beginning(folder)
+            raise
+
+
+def _build_or_open(
+    folder: Path,
+    found: list[Path | str],
+    source_infos: list[SourceInfo],
+    settings: dict[str, Any],
+    tokenizer: Tokenizer,
+    *,
+    workers: int,
+    shard_size: int,
+    progress: Callable[[BuildProgress], None] | None,
+) -> TokenStore:
+    """Build with nobody else at work in the folder."""
+    text_column, document_per_file = settings["text_column"], settings["document_per_file"]
+    filters, language = settings["filters"], settings["language"]
     if (folder / RECORD_FILE).exists():
         store = TokenStore.open(folder)
         _refuse_changes(folder, store.info.to_dict(), settings, store.info.sources, source_infos)
@@ -161,7 +194,7 @@ def build_store(
         documents = read_documents(found, text_column=text_column, document_per_file=document_per_file, filters=filters)
         encode = partial(_encode_chunk, dtype=writer.dtype, language=language)
         chunks = _chunks(islice(documents, state.num_parts, None), min(_CHUNK, shard_size))
-        encoder = _Encoder(tokenizer, line_breaks=line_breaks)
+        encoder = _Encoder(tokenizer, line_breaks=settings["line_breaks"])
         with closing(_in_order(encode, chunks, encoder, tokenizer, workers=workers)) as results:
             for chunk, encoded in results:
                 writer.add(chunk, encoded)
@@ -172,7 +205,7 @@ def build_store(
                     write_json(folder / PROGRESS_FILE, record | {"state": asdict(writer.state)})
         if not writer.state.num_tokens:
             left = f" that the filters {', '.join(filters)} leave" if filters else ""
-            raise DataError(f"the corpus is empty: there is no text{left} in {', '.join(map(str, sources))}")
+            raise DataError(f"the corpus is empty: there is no text{left} in {', '.join(map(str, found))}")
         writer.flush()
         writer.state = replace(writer.state, is_complete=True)
         write_json(folder / PROGRESS_FILE, record | {"state": asdict(writer.state)})
@@ -411,18 +444,28 @@ def _begin_or_resume(folder: Path, settings: dict[str, Any], sources: list[Sourc
         try:
             record = json.loads(path.read_bytes())
             version = record["version"]
-            state = BuildProgress(**record["state"])
-            begun = [SourceInfo(**source) for source in record["sources"]]
+            if version == VERSION:
+                state = BuildProgress(**record["state"])
+                begun = [SourceInfo(**source) for source in record["sources"]]
+                begun_settings = record["settings"]
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path}: damaged ({error}): remove the folder to begin anew") from error
         if version != VERSION:
             raise CheckpointError(f"{path}: begun by another version of unmask: remove the folder to begin anew")
         if state.num_parts:  # else nothing was done that could differ
-            _refuse_changes(folder, record["settings"], settings, begun, sources)
+            _refuse_changes(folder, begun_settings, settings, begun, sources)
             return state
     record = {"version": VERSION, "settings": settings, "sources": [asdict(info) for info in sources]}
     write_json(path, record | {"state": asdict(state)})
     return state
+
+
+def _remove_beginning(folder: Path) -> None:
+    """Leave no folder behind of a build that came to nothing; one that has work in it can go on."""
+    if not any((folder / name).exists() for name in (TOKENS_FILE, RECORD_FILE)):
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _is_own(folder: Path) -> bool:

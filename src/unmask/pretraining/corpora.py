@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ __all__ = ["Document", "list_sources", "read_documents", "text_size"]
 
 _SUFFIXES = (".txt", ".jsonl", ".json", ".parquet")
 _USUAL_COLUMNS = ("text", "content", "document", "article", "raw_content")  # where none is named
-_LONGEST_PART = 2**20  # characters; a longer document comes in parts, so that memory has a bound
+_LONGEST_PART = 2**20  # characters; what follows comes in a part of its own, so that memory has a bound
 _ROWS_AT_ONCE = 256  # of Parquet
 _GZIP_FRAME = 18  # bytes around what is packed
 
@@ -70,7 +71,7 @@ def list_sources(sources: Sequence[str | Path], *, data_dir: Path | None = None)
         data_dir: the data folder; if None, the environment variable UNMASK_DATA_DIR names it.
 
     Raises:
-        DataError: a file is missing or of no known format, or a folder holds none.
+        DataError: a file is missing or of no known format, or named twice; or a folder holds none.
     """
     found: list[Path | str] = []
     for source in sources:
@@ -85,6 +86,11 @@ def list_sources(sources: Sequence[str | Path], *, data_dir: Path | None = None)
             raise DataError(f"the name must end in {', '.join(_SUFFIXES)}, or one of these and .gz", path=path)
     if not found:
         raise DataError("a corpus needs at least one file, folder or data set")
+    # What is read twice would be learnt from, and held back to be judged by.
+    places = Counter(source if isinstance(source, str) else source.resolve() for source in found)
+    for place, count in places.items():
+        if count > 1:
+            raise DataError(f"is named {count} times, perhaps by its folder too: name it once", path=place)
     return found
 
 
@@ -179,11 +185,11 @@ def _cut(lines: Iterable[Line], path: str, *, at_blank_lines: bool) -> Iterator[
             continue
         if not paragraphs:
             start = number
-        elif num_characters + len(paragraph) > _LONGEST_PART:
-            yield Document(paragraphs, path, start, continues)
-            paragraphs, start, num_characters, continues = [], number, 0, True
         paragraphs.append(paragraph)
         num_characters += len(paragraph)
+        if num_characters > _LONGEST_PART:
+            yield Document(paragraphs, path, start, continues)
+            paragraphs, num_characters, continues = [], 0, True
     if paragraphs:
         yield Document(paragraphs, path, start, continues)
 
@@ -251,7 +257,10 @@ def _dataset_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
             path=name,
         )
     part = parts["train"] if "train" in parts else next(iter(parts.values()))
-    yield from enumerate(part, start=1)
+    try:
+        yield from enumerate(part, start=1)
+    except (OSError, ValueError) as error:  # what networks and parsers raise; `datasets` derives its own from these
+        raise DataError(f"the data set cannot be read to its end: {error}", path=name) from error
 
 
 def _is_dataset(folder: Path) -> bool:
@@ -262,7 +271,9 @@ def _files_below(folder: Path) -> list[Path | str]:
     files: list[Path | str] = sorted(
         path
         for path in folder.rglob("*")
-        if suffix_of(path) in (".txt", ".jsonl", ".parquet") and path.is_file() and not path.name.startswith(".")
+        if suffix_of(path) in (".txt", ".jsonl", ".parquet")
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
         raise DataError("there is no .txt, .jsonl or .parquet file in this folder or below", path=folder)

@@ -77,9 +77,11 @@ def check_filters(names: Sequence[str]) -> None:
         SettingsError: there is no such filter, or a pattern stands where none can.
     """
     for entry in names:
-        name, _, pattern = entry.partition(":")
+        name, colon, pattern = entry.partition(":")
         if name not in FILTERS:
             raise SettingsError(f"there is no filter {name!r}: the filters are {', '.join(FILTERS)}")
+        if colon and not pattern:
+            raise SettingsError(f"filters has {entry!r}: write a pattern behind the colon, or leave it out")
         if pattern and name in _DOCUMENT_FILTERS:
             raise SettingsError(f"the filter {name} works on the corpus as a whole: leave out the pattern {pattern!r}")
 
@@ -170,7 +172,7 @@ def wikitext(lines: Iterator[Line]) -> Iterator[Line]:
 
 
 def dedupe(documents: Iterator[Document]) -> Iterator[Document]:
-    """Leave out a document that has the very paragraphs of one before it.
+    """Leave out a document that has the very paragraphs of one before it; of a long one, the first million characters.
 
     Of each document 8 bytes of a hash are remembered: some 80 MB for a million documents.
     """
@@ -187,11 +189,12 @@ def dedupe(documents: Iterator[Document]) -> Iterator[Document]:
 
 def min_words(documents: Iterator[Document]) -> Iterator[Document]:
     """Leave out documents of fewer than 20 words."""
-    return (
-        document
-        for document in documents
-        if document.continues or sum(len(paragraph.split()) for paragraph in document.paragraphs) >= _MIN_WORDS
-    )
+    is_kept = True
+    for document in documents:
+        if not document.continues:
+            is_kept = sum(len(paragraph.split()) for paragraph in document.paragraphs) >= _MIN_WORDS
+        if is_kept:
+            yield document
 
 
 def _blocks(lines: Iterable[Line]) -> Iterator[list[Line]]:

@@ -155,12 +155,13 @@ def make_source(
         )
 
     room = max_seq_length - num_special
-    eos_token_id = tokenizer.eos_token_id
+    eos_token_id, sep_token_id = tokenizer.eos_token_id, tokenizer.sep_token_id
     if format == "blocks":
-        return Blocks(store, documents, template, room=room, eos_token_id=eos_token_id)
+        closes_id = eos_token_id if eos_token_id is not None else sep_token_id
+        return Blocks(store, documents, template, room=room, eos_token_id=closes_id)
     pieces = Pieces.of(store, documents, max_length=room)
     if format == "full-sentences":
-        separator_id = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else eos_token_id
+        separator_id = sep_token_id if sep_token_id is not None else eos_token_id
         return FullSentences(pieces, template, room=room, separator_id=separator_id)
     if format == "doc-sentences":
         return DocSentences(pieces, template, room=room)
@@ -305,7 +306,7 @@ class DocSentences:
 
 
 class Blocks:
-    """Contiguous blocks of the documents laid end to end, each document closed by the end-of-text token.
+    """Contiguous blocks of the documents laid end to end, each closed by the end-of-text token, or [SEP] without one.
 
     Radford et al. 2018, section 4.1: "contiguous sequences of 512 tokens". All blocks but the last are full.
 

@@ -40,7 +40,8 @@ class Pretraining:
         pairs: what is learnt of pairs; None for nothing.
         train: sequences to learn from.
         dev: sequences to score by, always masked alike.
-        seed: of all that is drawn.
+        seed: of all that is drawn in training.
+        dev_seed: of what is drawn of the dev sequences.
         packs: sequences of each sample, as `unmask.pretraining.packs.pack_to_budget` gives them.
         show: makes `examples` of a model; None for none.
 
@@ -56,6 +57,7 @@ class Pretraining:
         dev: SequenceSource,
         *,
         seed: int,
+        dev_seed: int = 0,
         packs: Sequence[NDArray[np.int64]] | None = None,
         show: Callable[[nn.Module], list[dict[str, Any]]] | None = None,
     ) -> None:
@@ -66,7 +68,7 @@ class Pretraining:
             )
         self.tokens, self.pairs, self.train, self.dev = tokens, pairs, train, dev
         self.packs = packs
-        self._seed, self._show = seed, show
+        self._seed, self._dev_seed, self._show = seed, dev_seed, show
 
     @property
     def loss_terms(self) -> tuple[str, ...]:
@@ -95,18 +97,19 @@ class Pretraining:
         Returns:
             The batch, and the sequences as the corpus has them.
         """
-        run = SequenceRun.of(
-            [source.build(int(index), epoch=epoch) for index in indices], keys(_SEQUENCES, self._seed, epoch, indices)
-        )
+        seed = self._dev_seed if epoch == _EVALUATION else self._seed
         masking: Masking | None = getattr(self.tokens, "masking", None)
-        copy = epoch if masking is None else masking.copy_of(epoch)
-        guesses = self.tokens.prepare(run, keys(_MASKS, self._seed, copy, indices))
+        copy = epoch if masking is None else masking.copy_of(epoch)  # of the whole sequence, its second text too
+        run = SequenceRun.of(
+            [source.build(int(index), epoch=copy) for index in indices], keys(_SEQUENCES, seed, copy, indices)
+        )
+        guesses = self.tokens.prepare(run, keys(_MASKS, seed, copy, indices))
         num_targets = self.tokens.count_targets(run, guesses)
         if self.pairs is not None:
             num_targets = (*num_targets, int((run.pair_labels >= 0).sum()))
         places = run.sequence_of[guesses.positions]
-        draws = uniform(keys(_DRAWS, self._seed, epoch, indices)[places], run.position_ids[guesses.positions])
-        seeds = (keys(_DROPOUT, self._seed, epoch, indices) >> np.uint64(1)).astype(np.int64)
+        draws = uniform(keys(_DRAWS, seed, epoch, indices)[places], run.position_ids[guesses.positions])
+        seeds = (keys(_DROPOUT, seed, epoch, indices) >> np.uint64(1)).astype(np.int64)
         batch = PretrainingBatch.of(
             run,
             input_ids=guesses.input_ids,

@@ -119,8 +119,9 @@ class PairMaker:
             # Where the text it stands for was to be cut, this one must be cut as well, or the cut would tell the label.
             is_cut = len(texts[0]) + len(texts[1]) > self.room
             texts[1] = self._text_of_another_document(first, len(texts[1]), draws, may_exceed=is_cut)
-        kept = self._cut(texts, key)
-        return self.template.pair(*(kept[::-1] if label == 1 and self.pair_objective == "sop" else kept)), label
+        if label == 1 and self.pair_objective == "sop":
+            texts.reverse()  # before the cut, which favours the first text: else lengths would tell the label
+        return self.template.pair(*self._cut(texts, key)), label
 
     def _text_of_another_document(
         self, piece: int, num_tokens: int, draws: NDArray[np.float64], *, may_exceed: bool

@@ -83,7 +83,8 @@ class StoreInfo:
         sources: what was read, in order.
         num_tokens, num_sentences, num_documents: counts.
         num_words: runs of characters without white space, in the filtered text.
-        unigram_entropy: see `TokenStore.unigram_entropy`.
+        unigram_entropy: the entropy of a token drawn from the store, -sum p ln p over the vocabulary, in nats: what a
+            model loses that knows how frequent each token is, and nothing else.
         files: size in bytes and sha256 of each binary file.
     """
 
@@ -209,14 +210,6 @@ class TokenStore:
                 f"{self.folder / TOKENIZER_FOLDER}: not the tokenizer this store was built with: put that one back"
             )
         return tokenizer
-
-    def unigram_entropy(self) -> float:
-        """The entropy of a token drawn from the store, -sum p ln p over the vocabulary, in nats.
-
-        It is the loss of a model that knows how frequent each token is and nothing else. A language model has learned
-        something about order or context once its loss is well below. Counted once, when the store was built.
-        """
-        return self.info.unigram_entropy
 
     def verify(self) -> None:
         """Read everything, and compare it with what was written.

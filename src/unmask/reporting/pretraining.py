@@ -67,7 +67,13 @@ _TERMS = {
 def pretraining_summary(record: RunRecord) -> str:
     """What was pretrained on what, as far as the settings tell."""
     settings, parts = record.config, []
-    name = settings.get("model") or " ".join(str(settings[key]) for key in ("family", "size") if settings.get(key))
+    name = settings.get("model") or settings.get("family")
+    if layers := settings.get("num_hidden_layers"):
+        name = f"{name}, {layers} layers"
+    if width := settings.get("hidden_size"):
+        name = f"{name}, {width} wide"
+    if not layers and not width and settings.get("size"):
+        name = f"{name} {settings['size']}"
     if name:
         parts.append(str(name))
     if settings.get("objective"):
@@ -311,8 +317,8 @@ def _guess(scores: Mapping[str, Any] | Sequence[str]) -> tuple[str, str, str, st
 def _entropy(record: RunRecord) -> float | None:
     """What a dev token costs, in nats, that is guessed by how often each occurs in the training text."""
     said = [
-        record.data.get("dev", {}).get("unigram_entropy"),
-        *(entry.get("unigram_entropy") for entry in record.evaluations),
+        record.data.get("dev", {}).get("unigram_cross_entropy"),
+        *(entry.get("unigram_cross_entropy") for entry in record.evaluations),
     ]
     return next((float(value) for value in said if value is not None), None)
 

@@ -166,8 +166,12 @@ class Tokenizer:
         config = {"tokenizer_class": "BertTokenizer", **config}
         return cls(build_wordpiece(vocab_file, special_tokens), config, source=vocab_file)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, model_max_length: int | None = None) -> None:
         """Write the files that `from_folder` and `transformers` load to the same ids.
+
+        Args:
+            folder: where.
+            model_max_length: tokens the model beside it takes; None says what this tokenizer's own files said.
 
         Raises:
             DataError: the disk is full or read-only.
@@ -182,6 +186,8 @@ class Tokenizer:
             write_text(folder / "vocab.txt", "".join(f"{piece}\n" for piece in sorted(vocab, key=vocab.__getitem__)))
         write_text(folder / "tokenizer.json", self.backend.to_str(pretty=True))
         write_json(folder / "special_tokens_map.json", special_tokens)
+        if model_max_length is not None:
+            config["model_max_length"] = model_max_length
         write_json(folder / "tokenizer_config.json", config)
 
     def with_added_tokens(self, tokens: Sequence[str]) -> Tokenizer:

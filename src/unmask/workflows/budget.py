@@ -158,10 +158,10 @@ def training_flops(model: nn.Module, head: str, seq_lengths: NDArray[np.int64], 
         num_predictions: positions whose word is guessed.
     """
     config: Any = model.config
-    forward = forward_flops(config, head).total(seq_lengths, num_predictions=num_predictions)
+    forward = forward_flops(config, head).computed(seq_lengths, num_predictions=num_predictions)
     if isinstance(model, GeneratorAndDiscriminator):
         generator: Any = model.generator.config
-        forward += forward_flops(generator, "masked-lm").total(seq_lengths, num_predictions=num_predictions)
+        forward += forward_flops(generator, "masked-lm").computed(seq_lengths, num_predictions=num_predictions)
     return 3 * forward
 
 

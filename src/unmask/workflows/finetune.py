@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from unmask.data import names_a_file, split_indices
-from unmask.errors import SettingsError
+from unmask.errors import DataError, SettingsError
 from unmask.files import write_json, write_text
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
@@ -152,6 +152,8 @@ def finetune(
 def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     """Ask for what must be given; a run that is resumed keeps the settings it has."""
     settings = resolve_settings(settings)
+    if settings.train is None and settings.resume:
+        raise DataError("there is no run here to resume: name the folder of one", path=settings.output_dir)
     if settings.train is None:
         raise SettingsError("train is missing: name the labelled file to learn from, such as --train train.tsv")
     return settings

@@ -112,7 +112,15 @@ def load_tokenizer(model: str | Path) -> Tokenizer:
     folder = Path(model)
     if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")):
         return Tokenizer.from_folder(folder)
-    return Tokenizer.from_folder(hub.resolve(model, with_weights=False))
+    try:
+        return Tokenizer.from_folder(hub.resolve(model, with_weights=False))
+    except CheckpointError as error:
+        if not folder.exists():
+            raise
+        raise CheckpointError(
+            f"{folder}: no tokenizer here: that is a folder with a tokenizer.json, a vocab.txt, a vocab.json with "
+            "merges.txt, or a spiece.model"
+        ) from error
 
 
 def save_pretrained(
@@ -125,7 +133,8 @@ def save_pretrained(
     """
 
     def write_extras(partial: Path) -> None:
-        tokenizer.save(partial)
+        reach = encoder_of(model).embeddings.max_seq_length
+        tokenizer.save(partial, model_max_length=min(reach, tokenizer.model_max_length or reach))
         if model_card is not None:
             (partial / "README.md").write_text(model_card, encoding="utf-8")
 

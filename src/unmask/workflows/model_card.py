@@ -168,7 +168,7 @@ def _scores(evaluation: Mapping[str, Any]) -> str:
         *([name.replace("_", " "), f"{value:.4f}"] for name, value in scores.items()),
     ]
     text = f"Of the checkpoint after step {evaluation['step']:,}, on text that was held back." + "\n\n" + _table(rows)
-    if (entropy := evaluation.get("unigram_entropy")) is not None:
+    if (entropy := evaluation.get("unigram_cross_entropy")) is not None:
         text += (
             "\n\nGuessing each token by how often it occurs in the training text, without reading, loses "
             f"{entropy:.4f} nats: a loss at masked or next tokens is to be compared with that."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from unmask.data.sources import numbered_lines
 from unmask.errors import DataError
 from unmask.models.registry import encoder_of
 
@@ -32,11 +33,7 @@ def read_new_tokens(new_tokens: Sequence[str]) -> tuple[str, ...]:
     for name in new_tokens:
         path = Path(name)
         if path.is_file():
-            try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"cannot be read as tokens, one a line: {error}", path=path) from error
-            tokens += [line.strip() for line in lines if line.strip()]
+            tokens += [line.strip() for _, line in numbered_lines(path) if line.strip()]
         elif path.suffix == ".txt":
             raise DataError("there is no such file of new tokens", path=path)
         else:

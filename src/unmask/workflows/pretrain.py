@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from unmask.errors import SettingsError
+from unmask.errors import DataError, SettingsError
 from unmask.files import write_json
 from unmask.pretraining.objective import Pretraining
 from unmask.pretraining.objectives import (
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PretrainResult", "pretrain"]
 
+_FEW_SEQUENCES = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainResult:
@@ -65,7 +68,7 @@ class PretrainResult:
         generator: the folder of rtd's generator; None for other objectives.
         report: the page to open.
         loss: of the best checkpoint on the dev texts, in nats where the objective is mlm or clm alone.
-        unigram_entropy: what mlm and clm lose, in nats, if they guess by how frequent words are; see
+        unigram_cross_entropy: what mlm and clm lose, in nats, if they guess by how frequent words are; see
             `unmask.pretraining.unigram`.
         dev: scores of the best checkpoint on the dev texts.
         training: tokens, seconds, speed, and "share_of_arithmetic": see `unmask.workflows.budget.reached_arithmetic`.
@@ -76,7 +79,7 @@ class PretrainResult:
     generator: Path | None
     report: Path
     loss: float
-    unigram_entropy: float
+    unigram_cross_entropy: float
     dev: dict[str, float]
     training: dict[str, float]
 
@@ -106,11 +109,16 @@ def pretrain(
         say(f"{output_dir} is complete: there is nothing to resume")
         return _result(output_dir) if is_main_process() else None
 
-    # Everything is read and checked before anything is written.
+    # Everything is read and checked before the run folder is touched.
     training_device(settings)
     settings, beginning = begin(settings)
     tokenizer = add_tokens(beginning.tokenizer, settings.new_tokens)
     tokens, pairs = _objectives(settings, Vocabulary.of(tokenizer))
+    scores_given = [*tokens.summarise(Counter()), *(() if pairs is None else pairs.summarise(Counter()))]
+    if settings.metric_for_best not in scores_given:
+        raise SettingsError(
+            f"metric_for_best is {settings.metric_for_best!r}: it must be one of {', '.join(scores_given)}"
+        )
     show = make_show(
         tokenizer,
         settings.fill_texts or None,
@@ -119,13 +127,20 @@ def pretrain(
         max_seq_length=settings.max_seq_length,
     )
     data = read_data(settings, tokenizer, console=console)
-    objective = Pretraining(tokens, pairs, data.train, data.dev, seed=settings.seed, packs=data.packs, show=show)
+    objective = Pretraining(
+        tokens, pairs, data.train, data.dev, seed=settings.seed, dev_seed=settings.dev_seed, packs=data.packs, show=show
+    )
 
     # What training will see: in short, or in full and no more than that.
     check = self_check(objective, tokenizer, token_budget=settings.pack_tokens)
     for line in () if settings.dry_run else _summary(check):
         say(line)
-    say(f"guessing dev tokens by how frequent they are in training loses {data.unigram_entropy:.4f} nats each")
+    if len(data.dev) < _FEW_SEQUENCES:
+        say(
+            f"note: only {len(data.dev)} sequences to be judged by, so scores are rough: dev_fraction or dev_corpus "
+            "gives more"
+        )
+    say(f"guessing dev tokens by how frequent they are in training loses {data.unigram_cross_entropy:.4f} nats each")
     if settings.dry_run:
         console.print(render_self_check(check))
         return None
@@ -164,7 +179,7 @@ def pretrain(
         "loss": scores.pop("loss"),
         "metrics": scores,
         "step": result.best_step,
-        "unigram_entropy": data.unigram_entropy,
+        "unigram_cross_entropy": data.unigram_cross_entropy,
         "training": reached_arithmetic(result.epochs, settings.training, flops_per_token=flops / float(lengths.sum())),
     }
     write_json(output_dir / "evaluation.json", [entry])
@@ -195,6 +210,8 @@ def _resolve(settings: PretrainSettings) -> PretrainSettings:
         return settings
     given = settings
     settings = resolve_settings(settings)
+    if settings is given and settings.resume and settings.tokenizer is None and settings.model is None:
+        raise DataError("there is no run here to resume: name the folder of one", path=settings.output_dir)
     if settings is given and settings.budget is not None and settings.max_steps is not None:  # it is a new run
         raise SettingsError(
             f"budget is {settings.budget!r} and max_steps is {settings.max_steps}: give one of the two "
@@ -246,7 +263,7 @@ def _result(output_dir: Path) -> PretrainResult:
         generator=generator if generator.is_dir() else None,
         report=output_dir / "report.html",
         loss=entry["loss"],
-        unigram_entropy=entry["unigram_entropy"],
+        unigram_cross_entropy=entry["unigram_cross_entropy"],
         dev=entry["metrics"],
         training=entry["training"],
     )

@@ -18,7 +18,7 @@ from unmask.pretraining.corpora import list_sources, text_size
 from unmask.pretraining.formats import all_documents, make_source, split_documents
 from unmask.pretraining.packs import pack_to_budget
 from unmask.pretraining.selection import select_sequences
-from unmask.pretraining.store import RECORD_FILE, TokenStore
+from unmask.pretraining.store import RECORD_FILE, VERSION, TokenStore
 from unmask.pretraining.unigram import count_tokens, unigram_cross_entropy
 from unmask.training import is_main_process
 from unmask.workflows.corpus import ReadingProgress
@@ -74,7 +74,7 @@ class PretrainData:
         train: their sequences.
         dev: at most max_dev_sequences of them.
         packs: training sequences that fill a budget together; None where each is a sample by itself.
-        unigram_entropy: the loss, in nats, of guessing dev tokens by how frequent they are in training; see
+        unigram_cross_entropy: the loss, in nats, of guessing dev tokens by how frequent they are in training; see
             `unmask.pretraining.unigram`.
     """
 
@@ -83,7 +83,7 @@ class PretrainData:
     train: SequenceSource
     dev: SequenceSource
     packs: list[NDArray[np.int64]] | None
-    unigram_entropy: float
+    unigram_cross_entropy: float
 
     @property
     def num_samples(self) -> int:
@@ -105,7 +105,7 @@ class PretrainData:
             }
             for name, texts, source, entropy in (
                 ("train", self.train_texts, self.train, {}),
-                ("dev", self.dev_texts, self.dev, {"unigram_entropy": self.unigram_entropy}),
+                ("dev", self.dev_texts, self.dev, {"unigram_cross_entropy": self.unigram_cross_entropy}),
             )
         }
 
@@ -125,6 +125,7 @@ def read_data(settings: PretrainSettings, tokenizer: Tokenizer, *, console: Cons
     """
     if not settings.corpus and settings.store is None:
         raise SettingsError("corpus is missing: name the texts to learn from, such as --corpus books.txt wiki/")
+    _refuse_shared_sources(settings)
     store = _open_store(settings, tokenizer, settings.corpus, settings.store, console=console)
     if settings.dev_corpus:
         beside = settings.store and settings.store.with_name(f"{settings.store.name}-dev")
@@ -134,7 +135,9 @@ def read_data(settings: PretrainSettings, tokenizer: Tokenizer, *, console: Cons
             Texts(store=dev_store, documents=all_documents(dev_store)),
         )
     else:
-        train_documents, dev_documents = split_documents(store, dev_fraction=settings.dev_fraction, seed=settings.seed)
+        train_documents, dev_documents = split_documents(
+            store, dev_fraction=settings.dev_fraction, seed=settings.dev_seed
+        )
         parts = Texts(store=store, documents=train_documents), Texts(store=store, documents=dev_documents)
     train, dev = (
         _sequences(settings, tokenizer, texts, name=n) for n, texts in zip(("train", "dev"), parts, strict=True)
@@ -147,7 +150,7 @@ def read_data(settings: PretrainSettings, tokenizer: Tokenizer, *, console: Cons
         train=train,
         dev=select_sequences(dev, max_sequences=settings.max_dev_sequences),
         packs=None if pack_tokens is None else pack_to_budget(train.lengths, budget=pack_tokens, seed=settings.seed),
-        unigram_entropy=unigram_cross_entropy(*counts),
+        unigram_cross_entropy=unigram_cross_entropy(*counts),
     )
 
 
@@ -161,13 +164,33 @@ def _sequences(settings: PretrainSettings, tokenizer: Tokenizer, texts: Texts, *
             tokenizer,
             max_seq_length=settings.max_seq_length,
             pair_objective=settings.pair_objective,
-            seed=settings.seed,
+            seed=settings.seed if name == "train" else settings.dev_seed,
             short_seq_probability=settings.short_seq_probability,
         )
     except DataError as error:
+        where = ", ".join(settings.corpus) or texts.store.folder
         if name == "train":
-            raise
-        raise DataError(f"the dev texts, {len(texts.documents)} documents: {error.problem}") from error
+            raise DataError(error.problem, path=where) from error
+        raise DataError(
+            f"the dev texts are {len(texts.documents)} of its documents, too few for this: raise dev_fraction, give "
+            f"dev_corpus, or mend the texts ({error.problem})",
+            path=", ".join(settings.dev_corpus) or where,
+        ) from error
+
+
+def _refuse_shared_sources(settings: PretrainSettings) -> None:
+    """Make sure that nothing is learnt from and judged by."""
+    train, dev = (
+        {
+            source if isinstance(source, str) else source.resolve()
+            for source in (list_sources(corpus, data_dir=settings.data_dir) if corpus else ())
+        }
+        for corpus in (settings.corpus, settings.dev_corpus)
+    )
+    if shared := sorted(map(str, train & dev)):
+        raise DataError(
+            "is in corpus and in dev_corpus: a model must be judged by text it did not learn from", path=shared[0]
+        )
 
 
 def _open_store(
@@ -212,6 +235,7 @@ def _cached_store(settings: PretrainSettings, tokenizer: Tokenizer, sources: Seq
     """Name the folder that belongs to these texts as they are, the way they are read, and the tokenizer."""
     stats = {str(source): source.stat() for source in sources if isinstance(source, Path)}
     what = {
+        "version": VERSION,
         "sources": [
             [str(Path(source).resolve()), stats[str(source)].st_size, stats[str(source)].st_mtime_ns]
             if str(source) in stats

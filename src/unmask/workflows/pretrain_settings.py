@@ -88,6 +88,8 @@ class PretrainSettings(RunSettings):
         dev_corpus: texts to evaluate by; without any, a part of the corpus is held back.
         dev_fraction: how much of the corpus is held back where there is no dev_corpus, a fraction of its tokens in
             (0, 1).
+        dev_seed: draws what is held back, and the masks and pairs it is judged by. Leave it, and runs of every seed
+            compare; a run that goes on from another (model) is judged by text that one held back too.
         max_dev_sequences: sequences to evaluate by, from all over the dev texts.
         language: whose rules find the ends of sentences: en or ko; none takes each paragraph for a sentence.
         filters: what the texts go through first, in this order: gutenberg, wikitext, unwrap, two-blank-lines, lines,
@@ -151,6 +153,7 @@ class PretrainSettings(RunSettings):
     corpus: tuple[str, ...] = ()
     dev_corpus: tuple[str, ...] = ()
     dev_fraction: float = 0.01
+    dev_seed: int = 0
     max_dev_sequences: int = 512
     language: Language = "en"
     filters: tuple[str, ...] = ()
@@ -191,6 +194,7 @@ class PretrainSettings(RunSettings):
         for name in _OF_THE_MODEL[-2:]:
             self._require(name, "in [0, 1), or None", getattr(self, name) is None or 0 <= getattr(self, name) < 1)
         self._require("dev_fraction", "in (0, 1)", 0 < self.dev_fraction < 1)
+        self._require("dev_seed", "from 0 to 2**63 - 1", 0 <= self.dev_seed < 2**63)
         self._require("short_seq_probability", "in [0, 1]", 0 <= self.short_seq_probability <= 1)
         self._require("generator_size", "in (0, 1]", 0 < self.generator_size <= 1)
         self._require("discriminator_weight", "positive and finite", 0 < self.discriminator_weight < math.inf)
@@ -212,6 +216,12 @@ class PretrainSettings(RunSettings):
             raise SettingsError(
                 f"{pairs} asks about pairs of texts, and the format {self.format} has none: it goes with "
                 f"{' and '.join(_PAIR_FORMATS)}"
+            )
+
+        if "clm" in self.objective and self.format in _PAIR_FORMATS:
+            raise SettingsError(
+                f"clm guesses what follows, and the format {self.format} puts texts beside one another: it goes with "
+                "blocks, full-sentences and doc-sentences"
             )
 
     def _check_start(self) -> None:

@@ -73,8 +73,19 @@ def refuse_changed_data(folder: Path, described: dict[str, Any], *, resume: bool
         DataError: `data.json` says otherwise.
     """
     path = folder / "data.json"
-    before = json.loads(path.read_bytes()) if resume and path.is_file() else described
-    if any(before.get(name) != part for name, part in described.items()):
+    if not resume or not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"is not JSON ({error}): start another run", path=path) from error
+    # Figures that were computed may differ in their last digit on another machine; counts and hashes do not.
+    if any(
+        before.get(name, {}).get(key) != value
+        for name, part in described.items()
+        for key, value in part.items()
+        if not isinstance(value, float)
+    ):
         raise DataError(
             "the data are not those the run began with: give it the same files, or start another run", path=path
         )

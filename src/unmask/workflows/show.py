@@ -94,7 +94,7 @@ def make_show(
     is_default = texts is None
     texts = default_texts(language, head=head) if texts is None else texts
     if head == "causal-lm":
-        return _Continuations(tokenizer, texts, max_seq_length=max_seq_length)
+        return _Continuations(tokenizer, texts, max_seq_length=max_seq_length, is_default=is_default)
     if head not in ("masked-lm", "pre-training", "replaced-token"):
         raise SettingsError(f"a model with the head {head!r} has nothing to show: it guesses no words")
     encoded = []
@@ -143,7 +143,9 @@ class _Fills:
 class _Continuations:
     """How the model goes on, always with the likeliest token."""
 
-    def __init__(self, tokenizer: Tokenizer, texts: Sequence[str], *, max_seq_length: int | None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, texts: Sequence[str], *, max_seq_length: int | None, is_default: bool
+    ) -> None:
         self.tokenizer, self.prompts = tokenizer, list[tuple[str, list[int]]]()
         for text in texts:
             prompt = text.partition("[MASK]")[0].rstrip()
@@ -152,6 +154,10 @@ class _Continuations:
                 raise DataError(f"fill_texts, {text!r}: there is nothing before the mask to go on from")
             if max_seq_length is None or len(ids) < max_seq_length:
                 self.prompts.append((prompt, ids))
+            elif not is_default:
+                raise DataError(
+                    f"fill_texts, {text!r}: {len(ids)} tokens leave no room to go on in max_seq_length {max_seq_length}"
+                )
 
     def __call__(self, model: nn.Module) -> list[dict[str, Any]]:
         assert isinstance(model, ForCausalLM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence  # noqa: TC003 - the command line is made from these annotations
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,12 @@ __all__ = ["TrainedTokenizer", "tokenizer_report", "train_tokenizer"]
 _HELD_OUT_EVERY = 100  # lines
 _MOST_HELD_OUT = 20_000  # lines, which stay in memory
 _LINES_BETWEEN_SIGNS = 20_000
+_OWN_FILES = frozenset(
+    {
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer_report.json"),
+        *("vocab.txt", "vocab.json", "merges.txt", "spiece.model"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,24 +115,25 @@ def train_tokenizer(
         SettingsError: a setting is out of range, or vocab_size too small for special tokens and characters.
     """
     start = time.perf_counter()
-    if output_dir is not None and not overwrite:
-        _refuse_existing(output_dir)
+    if output_dir is not None:
+        _refuse_used_folder(output_dir, overwrite=overwrite)
     paths = find_texts(files, data_dir=data_dir)
     held_out_paths = find_texts(held_out, data_dir=data_dir) if held_out else None
     counted = _CountedTexts(every=None if held_out_paths else _HELD_OUT_EVERY)
-    tokenizer = train_on_texts(
-        counted.pass_on(read_texts(paths, text_column=text_column)),
-        kind=kind,
-        vocab_size=vocab_size,
-        family=family,
-        lowercase=lowercase,
-        strip_accents=strip_accents,
-        normalization=normalization,
-        special_tokens=special_tokens,
-        min_frequency=min_frequency,
-        character_coverage=character_coverage,
-        morphemes=morphemes,
-    )
+    with _naming(paths):
+        tokenizer = train_on_texts(
+            counted.pass_on(read_texts(paths, text_column=text_column)),
+            kind=kind,
+            vocab_size=vocab_size,
+            family=family,
+            lowercase=lowercase,
+            strip_accents=strip_accents,
+            normalization=normalization,
+            special_tokens=special_tokens,
+            min_frequency=min_frequency,
+            character_coverage=character_coverage,
+            morphemes=morphemes,
+        )
     texts: Iterable[str] = read_texts(held_out_paths, text_column=text_column) if held_out_paths else counted.held_out
     seconds = time.perf_counter() - start
     report = report_on_texts(tokenizer, texts) if held_out_paths or counted.held_out else None
@@ -162,7 +170,20 @@ def tokenizer_report(
         DataError: a file cannot be used, or there is no word in any.
     """
     paths = find_texts(data, data_dir=data_dir)
-    return report_on_texts(load_tokenizer(tokenizer), read_texts(paths, text_column=text_column))
+    loaded = load_tokenizer(tokenizer)
+    with _naming(paths):
+        return report_on_texts(loaded, read_texts(paths, text_column=text_column))
+
+
+@contextmanager
+def _naming(paths: Sequence[Path]) -> Iterator[None]:
+    """Say which files an error is about, where it names none."""
+    try:
+        yield
+    except DataError as error:
+        if error.path is not None:
+            raise
+        raise DataError(error.problem, path=", ".join(map(str, paths))) from error
 
 
 class _CountedTexts:
@@ -189,7 +210,13 @@ class _CountedTexts:
         console.print(f"{self.num_texts:,} lines read; learning pieces", highlight=False)
 
 
-def _refuse_existing(folder: Path) -> None:
-    """Say so before hours of work, and not after."""
-    if folder.is_dir() and any(folder.iterdir()):
+def _refuse_used_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that nothing but a tokenizer would be lost, before hours of work and not after."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError("a file of this name is in the way: choose another name", path=folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
         raise DataError("the folder exists already: choose another name, or say --overwrite", path=folder)
+    if others := sorted(entry.name for entry in folder.iterdir() if entry.name not in _OWN_FILES):
+        raise DataError(f"holds more than a tokenizer ({others[0]}): choose another name", path=folder)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GeneratorAndDiscriminator", "ReplacedTokenDetection"]
 
+_DISCRIMINATOR = 1 << 62  # parts its dropout from the generator's, which reads the same sequences
+
 
 class GeneratorAndDiscriminator(nn.Module):
     """Both models of ELECTRA, with one set of embeddings between them (section 3.2, "weight sharing").
@@ -144,4 +146,6 @@ def replace_tokens(batch: PretrainingBatch, tokens: Tensor) -> PackedBatch:
     """Put tokens, int64 (M,), where the masked ones stood; what was not to be guessed is as the text has it."""
     from dataclasses import replace
 
-    return replace(batch.inputs, input_ids=batch.original_ids.index_copy(0, batch.positions, tokens))
+    inputs = batch.inputs
+    seeds = None if inputs.dropout_seeds is None else inputs.dropout_seeds ^ _DISCRIMINATOR  # noise of its own
+    return replace(inputs, input_ids=batch.original_ids.index_copy(0, batch.positions, tokens), dropout_seeds=seeds)
