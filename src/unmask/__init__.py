@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unmask.data import make_acceptability_set, read_table
     from unmask.packing import PackedBatch, PaddedBatch, pack
+    from unmask.sklearn import UnmaskClassifier, UnmaskRegressor
     from unmask.tokenization import Tokenizer, explain
+    from unmask.workflows.check import check
+    from unmask.workflows.compare import Comparison, compare
     from unmask.workflows.corpus import build_corpus, show_corpus
     from unmask.workflows.demo import demo
     from unmask.workflows.evaluate import evaluate
@@ -26,16 +29,23 @@ if TYPE_CHECKING:
     from unmask.workflows.pretrain import pretrain
     from unmask.workflows.pretrain_settings import PretrainSettings
     from unmask.workflows.recipes import load_recipe
+    from unmask.workflows.search import SearchSettings, search
     from unmask.workflows.settings import FinetuneSettings
     from unmask.workflows.tokenizer import tokenizer_report, train_tokenizer
 
 __all__ = [
+    "Comparison",
     "FinetuneSettings",
     "PackedBatch",
     "PaddedBatch",
     "PretrainSettings",
+    "SearchSettings",
     "Tokenizer",
+    "UnmaskClassifier",
+    "UnmaskRegressor",
     "build_corpus",
+    "check",
+    "compare",
     "demo",
     "evaluate",
     "explain",
@@ -53,18 +63,25 @@ __all__ = [
     "pretrain",
     "read_table",
     "save_pretrained",
+    "search",
     "show_corpus",
     "tokenizer_report",
     "train_tokenizer",
 ]
 
 _HOMES = {
+    "Comparison": "unmask.workflows.compare",
     "FinetuneSettings": "unmask.workflows.settings",
     "PackedBatch": "unmask.packing",
     "PaddedBatch": "unmask.packing",
     "PretrainSettings": "unmask.workflows.pretrain_settings",
+    "SearchSettings": "unmask.workflows.search",
     "Tokenizer": "unmask.tokenization",
+    "UnmaskClassifier": "unmask.sklearn",
+    "UnmaskRegressor": "unmask.sklearn",
     "build_corpus": "unmask.workflows.corpus",
+    "check": "unmask.workflows.check",
+    "compare": "unmask.workflows.compare",
     "demo": "unmask.workflows.demo",
     "evaluate": "unmask.workflows.evaluate",
     "explain": "unmask.tokenization",
@@ -82,6 +99,7 @@ _HOMES = {
     "pretrain": "unmask.workflows.pretrain",
     "read_table": "unmask.data",
     "save_pretrained": "unmask.workflows.loading",
+    "search": "unmask.workflows.search",
     "show_corpus": "unmask.workflows.corpus",
     "tokenizer_report": "unmask.workflows.tokenizer",
     "train_tokenizer": "unmask.workflows.tokenizer",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from unmask.cli.arguments import parse, recipe_arguments
-from unmask.cli.tables import evaluations_table
+from unmask.cli.tables import evaluations_table, seeds_table
 from unmask.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ The task may stand first, without its flag. --config takes a recipe, a file of t
 
   unmask finetune classification --train train.tsv --output-dir runs/mine
   unmask finetune --config recipes/cola.yaml --seed 3 --output-dir runs/cola-3
+  unmask finetune --config recipes/cola.yaml --seeds 5 --output-dir runs/cola
+  unmask finetune --config recipes/cola.yaml --tune lora --output-dir runs/cola-lora
   unmask finetune --resume --output-dir runs/cola-3"""
 
 
@@ -36,5 +38,9 @@ def run(arguments: Sequence[str]) -> None:
     if result is None:  # not the first of several processes
         return
     console = Console()
+    if result.seeds is not None:
+        console.print(seeds_table(result.seeds))
+        print(f"report  {result.report}\nmodel   {result.model}, of seed {result.seeds['best_seed']}")
+        return
     console.print(evaluations_table([{"data": "dev", "metrics": result.dev}, *result.evaluations]))
     print(f"report  {result.report}\nmodel   {result.model}")

@@ -17,8 +17,11 @@ __all__ = ["main"]
 # Name, the module of unmask.cli whose `run` does it, and what it does. Kept as text so that help answers at once.
 _COMMANDS = {
     "pretrain": ("pretrain", "pretrain a model on raw text, a new one or further, write a report"),
+    "check": ("check", "look at labelled files before a model learns from them: what is wrong, where, what to do"),
     "finetune": ("finetune", "fine-tune a pretrained model on labelled texts, evaluate it, write a report"),
+    "search": ("search", "try many settings of a fine-tuning run, keep the best by dev"),
     "evaluate": ("evaluate", "score a fine-tuned model on a labelled file"),
+    "compare": ("compare", "tell whether two fine-tuning runs differ, by their answers on the same dev set"),
     "predict": ("predict", "label texts with a fine-tuned model"),
     "fill": ("fill", "guess the words behind [MASK]"),
     "mask": ("mask", "show how a text is masked for pretraining, token by token"),

@@ -15,7 +15,8 @@ from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
 from unmask.errors import DataError, SettingsError
 from unmask.files import write_text
-from unmask.tasks import Columns
+from unmask.tasks import Classification, Columns
+from unmask.tasks.calibration import Abstaining
 from unmask.workflows.predict import predict_examples
 from unmask.workflows.trained import Trained, load_trained
 
@@ -27,12 +28,14 @@ Texts come from the command line, from --data, or else from standard input, one 
 
   unmask predict runs/mine "They drank the pub." "They drank the beer."
   unmask predict runs/pairs "A man eats." --text-pair "Someone is eating."
+  unmask predict runs/qa "Who slept?" --text-pair "They drank the pub, and Mary slept."
   unmask predict runs/mine --data texts.tsv --text-column sentence --output labelled.jsonl
+  unmask predict runs/mine --data texts.tsv --mistake-cost 5 --abstain-cost 1
   cat texts.txt | unmask predict runs/mine"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Arguments:
+class _Arguments(Abstaining):
     """Ask a fine-tuned model for its answers to texts.
 
     Args:
@@ -68,7 +71,14 @@ def run(arguments: Sequence[str]) -> None:
         _Arguments, arguments, command="predict", more_help=_HELP, printed="a line of JSON a text"
     )
     trained = load_trained(typed.model)
+    if typed.threshold is not None and not isinstance(trained.task, Classification):
+        raise SettingsError(
+            f"this is a model of {trained.task.name}, whose answers have no one probability: a classifier alone can "
+            "abstain; leave --abstain-below and --mistake-cost out"
+        )
     predictions = predict_examples(trained, _read(trained, typed))
+    if typed.threshold is not None:
+        predictions = _abstain(trained, predictions, typed.threshold)
     lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
     if typed.output is not None:
         write_text(typed.output, "".join(f"{line}\n" for line in lines))
@@ -78,6 +88,16 @@ def run(arguments: Sequence[str]) -> None:
             print(line)
     else:
         Console().print(predictions_table(predictions))
+
+
+def _abstain(trained: Trained, predictions: Sequence[Any], threshold: float) -> list[Any]:
+    """Take the label from texts below the threshold, and say of how many."""
+    made = [prediction.abstaining(threshold) for prediction in predictions]
+    without = sum(prediction.label is None for prediction in made)
+    print(f"{without:,} of {len(made):,} texts left without a label, below {threshold:.4g}", file=sys.stderr)
+    if trained.task.options.temperature is None:
+        print("this model's probabilities were never calibrated: it may be surer than it should", file=sys.stderr)
+    return made
 
 
 def _read(trained: Trained, typed: _Arguments) -> list[Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from unmask.tasks import Answer
 
-__all__ = ["details_table", "evaluations_table", "predictions_table"]
+__all__ = ["details_table", "evaluations_table", "predictions_table", "seeds_table"]
 
 
 def evaluations_table(evaluations: Sequence[dict[str, Any]]) -> Table:
@@ -26,16 +26,43 @@ def evaluations_table(evaluations: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
+def seeds_table(seeds: dict[str, Any]) -> Table:
+    """Draw the scores of each seed, then mean and standard deviation: of the dev set, and of each other file."""
+    from rich.table import Table
+    from rich.text import Text
+
+    metrics = list(seeds["dev"])
+    table = Table("data", "seed", *metrics, "")
+    sets = [("dev", seeds["dev"], [entry["dev"] for entry in seeds["seeds"]])]
+    for place, entry in enumerate(seeds["evaluations"]):
+        sets.append((entry["data"], entry["metrics"], [one["evaluations"][place]["metrics"] for one in seeds["seeds"]]))
+    for data, summaries, scores in sets:
+        for entry, values in zip(seeds["seeds"], scores, strict=True):
+            is_kept = entry["seed"] == seeds["best_seed"]
+            note = "collapsed" if entry["is_collapsed"] else "kept" if is_kept else ""
+            table.add_row(Text(data), f"{entry['seed']}", *(f"{values[name]:.4f}" for name in metrics), note)
+        spreads = (
+            f"{summary['mean']:.4f}" + ("" if summary["std"] is None else f" ± {summary['std']:.4f}")
+            for summary in (summaries[name] for name in metrics)
+        )
+        table.add_row(Text(data), "mean ± std", *spreads, "", style="bold", end_section=True)
+    return table
+
+
 def details_table(entry: dict[str, Any]) -> Table | None:
     """Draw what a data set's entry tells beyond its scores, by its kind; None for a kind that has no more to tell."""
     from unmask.metrics import ClassificationReport
     from unmask.metrics.multilabel import MultilabelReport
+    from unmask.metrics.question_answering import QuestionAnsweringReport
     from unmask.metrics.regression import RegressionReport
+    from unmask.metrics.tagging import TaggingReport
 
     makers: dict[str, Callable[[dict[str, Any]], Table]] = {
         "classification": lambda entry: ClassificationReport.from_dict(entry).to_table(),
         "multi-label": lambda entry: MultilabelReport.from_dict(entry).to_table(),
+        "question-answering": lambda entry: QuestionAnsweringReport.from_dict(entry["answers"]).to_table(),
         "regression": lambda entry: RegressionReport.from_dict(entry).to_table(),
+        "tagging": lambda entry: TaggingReport.from_dict(entry).to_table(),
     }
     make = makers.get(entry.get("kind", "classification"))
     return None if make is None else make(entry)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from unmask.errors import DataError
 
-__all__ = ["Finding"]
+__all__ = ["Finding", "Severity"]
+
+Severity: TypeAlias = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class Finding:
         path: the file.
         line: its line, counted from 1; None where lines mean nothing, as in one large JSON object.
         field: the column, key, or path of keys.
+        severity: "error" if training would stop here, "warning" if its result would suffer, "note" if one should know.
+        advice: what to do, where `problem` does not say it.
     """
 
     kind: str
@@ -26,13 +31,16 @@ class Finding:
     path: str
     line: int | None = None
     field: str | None = None
+    severity: Severity = "warning"
+    advice: str = ""
 
     def __str__(self) -> str:
         return str(self.as_error())
 
     def as_error(self) -> DataError:
         """The same as an error, for those who want none of it."""
-        return DataError(self.problem, path=self.path, line=self.line, field=self.field)
+        problem = f"{self.problem}: {self.advice}" if self.advice else self.problem
+        return DataError(problem, path=self.path, line=self.line, field=self.field)
 
     def to_dict(self) -> dict[str, str | int | None]:
         return {

@@ -180,10 +180,12 @@ def export_weights(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]
     """Give a model's config.json and its weights under their Hugging Face names, as `hub.save_model_folder` takes them.
 
     Raises:
-        ValueError: if a word embedding is still restricted to the rows of one training set.
+        ValueError: if a word embedding is still restricted to the rows of one training set, or adapters are not merged.
     """
     if any(isinstance(module, WordEmbedding) and module.unseen is not None for module in model.modules()):
         raise ValueError("release the word embedding before saving the model")
+    if any(name.endswith(".lora_A") for name, _ in model.named_parameters()):
+        raise ValueError("merge the LoRA adapters before saving the model, or save them alone")
     config, from_plain = _config_of(model), _table_of(model).from_plain
     assert isinstance(model.head, str)
     architecture = FAMILIES[config.model_type].heads[model.head].architecture

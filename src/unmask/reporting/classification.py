@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from unmask.metrics import ClassificationReport, classification_report
+from unmask.reporting.calibration import abstention_section, calibration_section
 from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import confusion_matrix_plot
 from unmask.reporting.sections import (
@@ -128,6 +129,8 @@ CLASSIFICATION_SECTIONS = (
     batches_section,
     labels_section,
     mistakes_section,
+    calibration_section,
+    abstention_section,
     texts_section,
     repeat_section,
 )

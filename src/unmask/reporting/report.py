@@ -10,6 +10,7 @@ from unmask.reporting.multi_label import MULTI_LABEL_SECTIONS
 from unmask.reporting.page import Section, render_page
 from unmask.reporting.plots import to_png
 from unmask.reporting.pretraining import PRETRAINING_SECTIONS, pretraining_summary
+from unmask.reporting.question_answering import QUESTION_ANSWERING_SECTIONS
 from unmask.reporting.record import RunRecord
 from unmask.reporting.regression import REGRESSION_SECTIONS
 from unmask.reporting.sections import (
@@ -20,6 +21,7 @@ from unmask.reporting.sections import (
     repeat_section,
     texts_section,
 )
+from unmask.reporting.seeds import read_seeds, seeds_sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +41,7 @@ _GENERAL = (
 SECTIONS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
     "classification": CLASSIFICATION_SECTIONS,
     "multi-label": MULTI_LABEL_SECTIONS,
+    "question-answering": QUESTION_ANSWERING_SECTIONS,
     "regression": REGRESSION_SECTIONS,
     "pretraining": PRETRAINING_SECTIONS,
 }
@@ -54,7 +57,7 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
     Args:
         folder: the run folder.
         sections: the makers of its sections, in order; one that returns None is left out. None takes those of the
-            run's task.
+            run's task, or those of a run of several seeds.
 
     Returns:
         The path of `report.html`.
@@ -64,9 +67,12 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
     """
     record = RunRecord.read(folder)
     task = record.config.get("task", "training")
-    if sections is None:
-        sections = SECTIONS.get(task, _GENERAL)
-    made = [section for make in sections if (section := make(record)) is not None]
+    seeds = read_seeds(folder) if sections is None else None
+    if seeds is not None:
+        made = seeds_sections(folder, record, seeds)
+    else:
+        sections = SECTIONS.get(task, _GENERAL) if sections is None else sections
+        made = [section for make in sections if (section := make(record)) is not None]
     with new_folder(folder / "plots", replace=True) as partial:
         for plot in (plot for section in made for plot in section.plots):
             (partial / f"{plot.name}.png").write_bytes(to_png(plot.figure))
@@ -75,7 +81,7 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
         page,
         render_page(
             title=folder.resolve().name,
-            kind=f"{task} report",
+            kind=f"{task} report" if seeds is None else f"{task} report, several seeds",
             summary=_SUMMARIES.get(task, _summary)(record),
             sections=made,
         ),

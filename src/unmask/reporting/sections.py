@@ -32,6 +32,7 @@ __all__ = [
     "score_meaning",
     "score_name",
     "texts_section",
+    "trained_parameters",
     "training_seconds",
 ]
 
@@ -94,6 +95,8 @@ def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
     facts["Best epoch"] = f"{_epoch(best)} of {_epoch(record.epochs[-1])}"
     if "dev" in record.data:
         facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
+    if trained := trained_parameters(record):
+        facts["Parameters trained"] = trained
     if seconds := training_seconds(record):
         facts["Training time"] = duration(seconds)
     return headline(metric, best[f"dev_{metric}"], verdict=verdict, facts=facts)
@@ -143,6 +146,14 @@ def quotes(line: Mapping[str, Any]) -> str:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} … ({len(text):,} characters)"
+
+
+def trained_parameters(record: RunRecord) -> str:
+    """How many of the model's parameters the run trained, and the share of all; "" where its settings do not tell."""
+    trained, total = record.config.get("num_trainable"), record.config.get("num_total")
+    if not trained or not total:
+        return ""
+    return f"all {total:,}" if trained == total else f"{trained:,} of {total:,} ({trained / total:.2%})"
 
 
 def training_seconds(record: RunRecord) -> float:

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from unmask.tasks.answer_spans import AnswerCandidate, QuestionAnswer, official_predictions
 from unmask.tasks.classification import Classification, Prediction
 from unmask.tasks.labels import Labels
 from unmask.tasks.multi_label import LabelSet, MultiLabel
 from unmask.tasks.options import Columns, Reading, TaskOptions
+from unmask.tasks.question_answering import QuestionAnswering
+from unmask.tasks.question_windows import QuestionSamples
 from unmask.tasks.regression import Regression, Score
+from unmask.tasks.tagging import Entity, TaggedText, Tagging
 from unmask.tasks.task import (
     IGNORED,
     Answer,
@@ -25,17 +29,24 @@ __all__ = [
     "IGNORED",
     "TASKS",
     "Answer",
+    "AnswerCandidate",
     "Classification",
     "Columns",
+    "Entity",
     "FineTuning",
     "LabelSet",
     "Labels",
     "MultiLabel",
     "Prediction",
+    "QuestionAnswer",
+    "QuestionAnswering",
+    "QuestionSamples",
     "Reading",
     "Regression",
     "Samples",
     "Score",
+    "TaggedText",
+    "Tagging",
     "Task",
     "TaskBatch",
     "TaskOptions",
@@ -45,7 +56,10 @@ __all__ = [
     "evaluate_samples",
     "make_batch",
     "mean_loss",
+    "official_predictions",
     "predict_logits",
 ]
 
-TASKS: dict[str, type[Task[Any]]] = {task.name: task for task in (Classification, MultiLabel, Regression)}
+TASKS: dict[str, type[Task[Any]]] = {
+    task.name: task for task in (Classification, MultiLabel, QuestionAnswering, Regression, Tagging)
+}

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 
 from unmask.errors import SettingsError
 from unmask.metrics import classification_metrics, classification_report
+from unmask.metrics.paired import SummedScore, label_scores
+from unmask.tasks.calibration import calibration_entry, fit_on_dev
 from unmask.tasks.labels import Labels
 from unmask.tasks.options import TaskOptions
 from unmask.tasks.texts import TextAnswer, TextExample, TextTask
@@ -42,17 +44,22 @@ class Prediction(TextAnswer):
     Args:
         text: the text.
         text_pair: its second text, or None.
-        label: the most probable label.
-        probability: its probability, in [0, 1].
+        label: the most probable label; None where the classifier abstains.
+        probability: that of the most probable label, in [0, 1].
         probabilities: of every label.
     """
 
-    label: str
+    label: str | None
     probability: float
     probabilities: dict[str, float]
 
+    def abstaining(self, below: float) -> Prediction:
+        """The same without a label, if that is less probable than `below`."""
+        return replace(self, label=None) if self.probability < below else self
+
     def to_cells(self) -> dict[str, str]:
-        return {"label": self.label, "probability": f"{self.probability:.3f}", **self.text_cell()}
+        label = "abstained" if self.label is None else self.label
+        return {"label": label, "probability": f"{self.probability:.3f}", **self.text_cell()}
 
 
 class Classification(TextTask):
@@ -61,6 +68,10 @@ class Classification(TextTask):
     Labels may weigh differently (`class_weights`), and targets be smoothed (`label_smoothing`; Szegedy et al. 2016,
     arXiv:1512.00567, section 7). The loss is then the sum of the texts' weighted losses over the number of texts, as
     scikit-learn has it: "balanced" weights leave its scale as it is.
+
+    Probabilities are those of the logits over the `temperature`, which is fitted on the dev set (see
+    `unmask.tasks.calibration`); loss, answers and the other scores are not touched by it. It does not undo class
+    weights: a label that weighed more is still thought more probable than it is.
 
     Args:
         labels: values and names.
@@ -71,11 +82,12 @@ class Classification(TextTask):
     metrics = ("loss", "accuracy", "mcc", "f1")
     metric_for_best = "mcc"
     label_columns = ("label", "labels", "class")
-    option_names = (*TextTask.option_names, "labels", "class_weights", "label_smoothing")
+    option_names = (*TextTask.option_names, "labels", "class_weights", "label_smoothing", "temperature")
 
     def __init__(self, labels: Labels, options: TaskOptions | None = None) -> None:
         super().__init__(options or TaskOptions())
         self.labels = labels
+        self._cross_fitted: dict[tuple[str, int], float] = {}  # of each dev text, by its file and line
         self._weights = None
         if self.options.class_weights is not None:
             self._weights = torch.tensor(_parse_weights(self.options.class_weights, labels))
@@ -108,7 +120,18 @@ class Classification(TextTask):
 
     def summary(self, *, pairs: bool) -> str:
         names = self.labels.names
-        return f"Gives each text {'pair ' if pairs else ''}one of {len(names)} labels: {', '.join(names)}."
+        said = f"Gives each text {'pair ' if pairs else ''}one of {len(names)} labels: {', '.join(names)}."
+        if self.temperature != 1:
+            said += (
+                f" Its probabilities are those of the logits divided by {self.temperature:.4g}, its temperature on the "
+                "dev set: `unmask predict` divides, a pipeline of transformers does not."
+            )
+        return said
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before they become probabilities: 1 where nobody fitted it."""
+        return 1.0 if self.options.temperature is None else self.options.temperature
 
     def targets_of(self, examples: Sequence[TextExample]) -> NDArray[np.int64]:
         return np.asarray(self.labels.ids_of(examples), np.int64)
@@ -132,6 +155,19 @@ class Classification(TextTask):
             logits, batch.targets, weight=weights, reduction="sum", label_smoothing=self.options.label_smoothing
         )
 
+    def tuned(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> Classification:
+        """Fit the temperature, unless it was given."""
+        if self.options.temperature is not None:
+            return self
+        assert samples.targets is not None
+        fit = fit_on_dev(logits.values, samples.targets.values)
+        task = type(self)(self.labels, replace(self.options, temperature=fit.temperature))
+        task._cross_fitted = {
+            (example.source, example.line): temperature
+            for example, temperature in zip(examples, fit.cross_fitted.tolist(), strict=True)
+        }
+        return task
+
     def score(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> dict[str, float]:
         assert samples.targets is not None
         predictions = logits.values.argmax(axis=1).tolist()
@@ -141,24 +177,39 @@ class Classification(TextTask):
         assert samples.targets is not None
         predictions = logits.values.argmax(axis=1).tolist()
         report = classification_report(samples.targets.values.tolist(), predictions, label_names=self.labels.names)
-        return {"kind": self.name, **report.to_dict()}
+        cross_fitted = [self._cross_fitted.get((example.source, example.line)) for example in examples]
+        calibration = calibration_entry(
+            logits.values,
+            samples.targets.values,
+            temperature=self.temperature,
+            cross_fitted=None if None in cross_fitted else np.array(cross_fitted, np.float64),
+        )
+        return {"kind": self.name, **report.to_dict(), "calibration": calibration}
 
     def predict(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> list[Prediction]:
         names = self.labels.names
+        best = logits.values.argmax(axis=1).tolist()
+        rows = torch.from_numpy(logits.values / np.float32(self.temperature)).softmax(1).tolist()
         return [
             Prediction(
                 text=example.text,
                 text_pair=example.text_pair,
-                label=names[row.index(max(row))],
-                probability=max(row),
+                label=names[label_id],
+                probability=row[label_id],
                 probabilities=dict(zip(names, row, strict=True)),
             )
-            for example, row in zip(examples, torch.from_numpy(logits.values).softmax(1).tolist(), strict=True)
+            for example, label_id, row in zip(examples, best, rows, strict=True)
         ]
 
     def judge(self, example: TextExample, prediction: Prediction) -> dict[str, Any]:
         [label_id] = self.labels.ids_of([example])
         return prediction.to_dict() | {"label": self.labels.names[label_id], "predicted": prediction.label}
+
+    @classmethod
+    def line_scores(cls, lines: Sequence[Mapping[str, Any]]) -> dict[str, SummedScore]:
+        labels = list(dict.fromkeys(label for line in lines for label in line["probabilities"]))
+        scores = label_scores(lambda line: ([line["label"]], [line["predicted"]]), labels)
+        return super().line_scores(lines) | {name: scores[name] for name in ("mcc", "f1")}
 
 
 def _parse_weights(given: Sequence[str], labels: Labels) -> list[float]:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from unmask.errors import DataError
 from unmask.metrics.multilabel import multilabel_metrics, multilabel_report
+from unmask.metrics.paired import SummedScore, label_scores, mean_score
 from unmask.tasks.labels import Labels
 from unmask.tasks.texts import TextAnswer, TextExample, TextTask
 
@@ -72,6 +73,7 @@ class MultiLabel(TextTask):
     metric_for_best = "micro_f1"
     label_columns = ("labels", "label", "tags", "topics")
     option_names = (*TextTask.option_names, "labels", "label_separator")
+    example_keys = ("text", "text_pair", "labels")
 
     def __init__(self, labels: Labels, options: TaskOptions) -> None:
         super().__init__(options)
@@ -167,6 +169,18 @@ class MultiLabel(TextTask):
         line = prediction.to_dict()
         predicted = line.pop("labels")
         return line | {"labels": [self.labels.names[label_id] for label_id in ids], "predicted": predicted}
+
+    @classmethod
+    def line_scores(cls, lines: Sequence[Mapping[str, Any]]) -> dict[str, SummedScore]:
+        labels = list(dict.fromkeys(label for line in lines for label in line["probabilities"]))
+        scores = label_scores(lambda line: (line["labels"], line["predicted"]), labels)
+        return {
+            "exact_match": mean_score(lambda line: set(line["predicted"]) == set(line["labels"])),
+            "hamming_accuracy": mean_score(
+                lambda line: 1 - len(set(line["predicted"]) ^ set(line["labels"])) / len(line["probabilities"])
+            ),
+            **{name: scores[name] for name in ("micro_f1", "macro_f1")},
+        }
 
 
 def _parse(example: TextExample, options: TaskOptions, field: str | None = None) -> list[str]:

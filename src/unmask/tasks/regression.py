@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from unmask.data.scores import read_score
 from unmask.errors import DataError
+from unmask.metrics.paired import SummedScore, correlation_score, mean_score
 from unmask.metrics.regression import regression_metrics, regression_report
 from unmask.tasks.texts import TextAnswer, TextExample, TextTask
 
@@ -61,6 +62,7 @@ class Regression(TextTask):
     metric_for_best = "pearson"
     label_columns = ("score", "label", "labels", "similarity")
     option_names = (*TextTask.option_names, "score_range")
+    example_keys = ("text", "text_pair", "score")
 
     @classmethod
     def check_labels(cls, examples: Sequence[TextExample], field: str, reading: Reading) -> None:
@@ -132,3 +134,11 @@ class Regression(TextTask):
         line = prediction.to_dict()
         predicted = line.pop("score")
         return line | {"score": float(example.label or "nan"), "predicted": predicted}
+
+    @classmethod
+    def line_scores(cls, lines: Sequence[Mapping[str, Any]]) -> dict[str, SummedScore]:
+        return {
+            "mae": mean_score(lambda line: abs(line["predicted"] - line["score"]), greater_is_better=False),
+            "mse": mean_score(lambda line: (line["predicted"] - line["score"]) ** 2, greater_is_better=False),
+            "pearson": correlation_score(lambda line: (line["score"], line["predicted"])),
+        }

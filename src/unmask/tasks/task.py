@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unmask.counted import keys
+from unmask.metrics.paired import mean_score
 from unmask.packing import PackedBatch, pack
 from unmask.ragged import Ragged, offsets_of, ranges
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from unmask.metrics.paired import SummedScore
     from unmask.tasks.options import Reading, TaskOptions
     from unmask.tokenization import Tokenizer
 
@@ -149,6 +151,7 @@ class Task(ABC, Generic[ExampleT]):
         metrics: names of the scores it gives, "loss" among them.
         metric_for_best: the one that chooses the best checkpoint unless the user names another.
         option_names: the fields of `TaskOptions` it has a use for.
+        example_keys: the keys of a line of `predictions_dev.jsonl` that say which example it is, and what is right.
     """
 
     name: ClassVar[str]
@@ -159,6 +162,7 @@ class Task(ABC, Generic[ExampleT]):
     metrics: ClassVar[tuple[str, ...]]
     metric_for_best: ClassVar[str]
     option_names: ClassVar[tuple[str, ...]] = ("max_seq_length",)
+    example_keys: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
@@ -279,6 +283,21 @@ class Task(ABC, Generic[ExampleT]):
     @abstractmethod
     def judge(self, example: ExampleT, prediction: Any) -> dict[str, Any]:
         """Put an answer beside the truth: a line of `predictions_dev.jsonl`."""
+
+    # From those lines, which is where runs are compared.
+
+    @classmethod
+    def line_scores(cls, lines: Sequence[Mapping[str, Any]]) -> dict[str, SummedScore]:
+        """The scores that two runs can be compared by, made of lines of `predictions_dev.jsonl` of both of them.
+
+        One that is the mean of 0 for a wrong answer and 1 for a right one is also compared by counting those.
+        """
+        return {"accuracy": mean_score(lambda line: line["predicted"] == line["label"])}
+
+    @classmethod
+    def decisions(cls, line: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+        """What was decided of an example, and what is right: a run has collapsed where all it decides is the same."""
+        return [(line["predicted"], line[cls.example_keys[-1]])]
 
 
 class FineTuning:

@@ -8,6 +8,7 @@ from unmask.training.optimizer import AfterUpdate, Optimizer, parameter_groups
 from unmask.training.schedules import learning_rate_factor
 from unmask.training.settings import Precision, Schedule, TrainingSettings
 from unmask.training.state import FREE_TO_CHANGE
+from unmask.training.tuning import TuneMode, Tuning, TuningReport, apply_tuning
 
 __all__ = [
     "FREE_TO_CHANGE",
@@ -20,6 +21,10 @@ __all__ = [
     "Schedule",
     "TrainingResult",
     "TrainingSettings",
+    "TuneMode",
+    "Tuning",
+    "TuningReport",
+    "apply_tuning",
     "is_main_process",
     "learning_rate_factor",
     "matrix_product_rate",

@@ -37,6 +37,7 @@ from unmask.training.signals import stop_on_signals
 from unmask.training.state import TrainingState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -79,6 +80,7 @@ def train(
     settings: TrainingSettings,
     *,
     run_folder: Path,
+    lr_factors: Mapping[str, float] | None = None,
     resume: bool = False,
     console: Console | None = None,
 ) -> TrainingResult:
@@ -92,6 +94,7 @@ def train(
         objective: samples, loss and scores.
         settings: how long, how fast, how carefully.
         run_folder: made if missing.
+        lr_factors: the fraction of the learning rate that a parameter takes, by name; 1 for those not named.
         resume: go on from the newest whole checkpoint, or begin if none was saved yet.
         console: where progress is shown; by default stderr, by rank 0 only.
 
@@ -106,7 +109,16 @@ def train(
     with join_world(settings) as world, stop_on_signals() as stop:
         if training_device(settings).type == "cpu":
             keep_freed_memory()
-        run = _Run(model, objective, settings, run_folder=run_folder, resume=resume, world=world, console=console)
+        run = _Run(
+            model,
+            objective,
+            settings,
+            run_folder=run_folder,
+            lr_factors=lr_factors,
+            resume=resume,
+            world=world,
+            console=console,
+        )
         with run.progress:
             while not run.is_finished:
                 run.take_step()
@@ -158,6 +170,7 @@ class _Run:
         settings: TrainingSettings,
         *,
         run_folder: Path,
+        lr_factors: Mapping[str, float] | None,
         resume: bool,
         world: World,
         console: Console | None,
@@ -170,7 +183,7 @@ class _Run:
         self.total_steps = settings.max_steps or settings.epochs * self.steps_per_epoch
         self.warmup_steps = settings.num_warmup_steps(self.total_steps)
         self.autocast = torch.autocast(world.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
-        self.optimizer = Optimizer(model, settings)
+        self.optimizer = Optimizer(model, settings, lr_factors=lr_factors)
         self.state = TrainingState.first(settings, num_samples=objective.num_samples)
         self.saved_step: int | None = None
 

@@ -74,7 +74,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         self._require("seed", "a whole number, 0 or more and below 2**63", 0 <= self.seed < 2**63)
-        self._require("learning_rate", "positive and finite", 0 < self.learning_rate < math.inf)
+        self._require("learning_rate", "positive and finite", 0 < self.peak_learning_rate < math.inf)
         self._require("weight_decay", "0 or more, and finite", 0 <= self.weight_decay < math.inf)
         self._require("betas", "two numbers in [0, 1)", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas))
         self._require("eps", "positive and finite", 0 < self.eps < math.inf)
@@ -101,6 +101,11 @@ class TrainingSettings:
         if not is_met:
             value: Any = getattr(self, name)
             raise SettingsError(f"{name} is {value!r}: it must be {rule}")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate; settings that leave it open to what else they say tell it here."""
+        return self.learning_rate
 
     @property
     def greater_is_better(self) -> bool:

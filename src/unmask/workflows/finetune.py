@@ -9,38 +9,34 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
 
-from unmask.data import names_a_file, split_indices
 from unmask.errors import DataError, SettingsError
 from unmask.files import write_json, write_text
+from unmask.models.adapters import lora_layers, merge_lora, save_lora
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
-from unmask.tasks import TASKS, FineTuning, Reading, Samples, Task, predict_logits
+from unmask.reporting.seeds import read_seeds
+from unmask.tasks import FineTuning, predict_logits
 from unmask.training import is_main_process, train, training_device
 from unmask.workflows.evaluate import make_entry
-from unmask.workflows.loading import Pretrained, load, save_pretrained
+from unmask.workflows.finetune_data import Prepared, prepare
+from unmask.workflows.loading import save_pretrained
 from unmask.workflows.model_card import model_card
-from unmask.workflows.run_folder import (
-    as_json,
-    describe,
-    is_complete,
-    open_run_folder,
-    refuse_changed_data,
-    remove_checkpoints,
-)
+from unmask.workflows.run_folder import is_complete, open_run_folder, refuse_changed_data, remove_checkpoints
 from unmask.workflows.run_settings import resolve_settings, with_types
+from unmask.workflows.seeds import train_seeds
 from unmask.workflows.settings import FinetuneSettings
 from unmask.workflows.trained import remember_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-__all__ = ["FinetuneResult", "finetune"]
+__all__ = ["FinetuneResult", "finetune", "train_one"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +47,9 @@ class FinetuneResult:
         output_dir: the run folder.
         model: the folder of the best model, in Hugging Face's layout.
         report: the page to open.
-        dev: scores of the best checkpoint on the dev set.
-        evaluations: for each dev or test file its scores, as `evaluation.json` has them.
+        dev: scores of the best checkpoint on the dev set; of several seeds, those of the seed that was kept.
+        evaluations: for each dev or test file its scores, as `evaluation.json` has them; likewise.
+        seeds: of a run of several seeds each of them, and mean and spread, as `seeds.json` has them; else None.
     """
 
     output_dir: Path
@@ -60,6 +57,7 @@ class FinetuneResult:
     report: Path
     dev: dict[str, float]
     evaluations: list[dict[str, Any]]
+    seeds: dict[str, Any] | None = None
 
 
 def finetune(
@@ -89,43 +87,69 @@ def finetune(
 
     # Everything is read and checked before anything is written.
     training_device(settings)
-    examples = _read(settings)
-    known = examples["train"] if settings.dev else examples["train"] + examples["dev"]  # one file, parted at random
-    task = TASKS[settings.task].for_training(known, settings.task_options)
-    pretrained = load(
-        settings.model,
-        head=task.head,
-        id2label=task.id2label,
-        allow_new_head=True,
-        seed=settings.seed,
-    )
-    say(pretrained.report.summary())
-    if not pretrained.report.is_exact:
-        console.print(pretrained.report.to_table())
-    samples = _encode(examples, task, pretrained, settings, say)
+    if settings.learning_rate is None:
+        settings = dataclasses.replace(settings, learning_rate=settings.peak_learning_rate)
+        if settings.tune != "all":
+            say(f"learning rate {settings.learning_rate:g}, unless told otherwise, as tune is {settings.tune}")
+    prepared = prepare(settings, console=console, say=say)
+    if settings.seeds == 1:
+        train_one(prepared, console=console, say=say)
+    else:
+        train_seeds(prepared, partial(train_one, console=console, say=say), say=say)
+    return _result(output_dir) if is_main_process() else None
+
+
+def train_one(
+    prepared: Prepared,
+    *,
+    console: Console,
+    say: Callable[[str], None],
+    make_objective: Callable[..., FineTuning] = FineTuning,
+) -> None:
+    """Train what was prepared, and leave a complete run in its output folder: the work of each process.
+
+    Args:
+        prepared: data and model; the model is changed in place.
+        console: where progress is shown.
+        say: prints a line.
+        make_objective: makes what the loop learns, with the arguments of `FineTuning`.
+
+    Raises:
+        UnmaskError: as `finetune`.
+    """
+    settings, examples, task, samples = prepared.settings, prepared.examples, prepared.task, prepared.samples
+    pretrained, output_dir = prepared.pretrained, settings.output_dir
+    assert output_dir is not None
     if is_main_process():
-        described = {name: describe(task, samples[name], settings.global_batch_size) for name in ("train", "dev")}
+        described = prepared.described
         refuse_changed_data(output_dir, described, resume=settings.resume)
-        config = as_json(settings) | {
-            "labels": task.recorded_labels,
-            "metric_for_best": settings.training.metric_for_best,
-        }
-        open_run_folder(output_dir, config, resume=settings.resume)
+        open_run_folder(output_dir, prepared.config, resume=settings.resume)
         write_json(output_dir / "data.json", described)
 
-    # Words that the training texts do not have need no gradients.
+    # Words that the training texts do not have need no gradients; nor has any word where none is trained.
     model = pretrained.model
-    words = [module for module in model.modules() if isinstance(module, WordEmbedding)]
+    words = [module for module in model.modules() if isinstance(module, WordEmbedding) and module.weight.requires_grad]
     for word in words:
         num_words = len(word.weight)
         word.restrict(torch.from_numpy(samples["train"].input_ids.values))
         say(f"the training texts use {len(word.weight):,} of {num_words:,} word embeddings")
-    objective = FineTuning(task, samples["train"], samples["dev"], dev_examples=examples["dev"], seed=settings.seed)
-    train(model, objective, settings.training, run_folder=output_dir, resume=settings.resume, console=console)
+    objective = make_objective(task, samples["train"], samples["dev"], dev_examples=examples["dev"], seed=settings.seed)
+    train(
+        model,
+        objective,
+        settings.training,
+        run_folder=output_dir,
+        lr_factors=prepared.tuning.lr_factors,
+        resume=settings.resume,
+        console=console,
+    )
     if not is_main_process():
-        return None
+        return
     for word in words:
         word.release()
+    if lora_layers(model):
+        save_lora(model, output_dir / "adapter", base_model=_base_model(prepared), replace=True)
+        merge_lora(model)
 
     # The best weights are in the model: score them, save them, report.
     logits = predict_logits(model, task, samples["dev"])
@@ -142,11 +166,12 @@ def finetune(
     ]
     write_json(output_dir / "evaluation.json", entries)
     remember_task(model, task)
-    card = model_card(settings, pretrained, task, [dev, *entries], num_examples=len(examples["train"]))
+    card = model_card(
+        settings, pretrained, task, [dev, *entries], num_examples=len(examples["train"]), tuning=prepared.tuning
+    )
     save_pretrained(model.cpu(), pretrained.tokenizer, output_dir / "model", model_card=card, replace=True)
     write_report(output_dir)
     remove_checkpoints(output_dir)
-    return _result(output_dir)
 
 
 def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
@@ -159,61 +184,16 @@ def _resolve(settings: FinetuneSettings) -> FinetuneSettings:
     return settings
 
 
-def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
-    """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several."""
-
-    def read(source: str, split: str) -> list[Any]:
-        reading = Reading(
-            columns=settings.columns,
-            column_names=settings.column_names,
-            split=None if names_a_file(source) else split,
-            data_dir=settings.data_dir,
-            options=settings.task_options,
-        )
-        return TASKS[settings.task].read(source, reading)
-
-    assert settings.train is not None
-    if taken := {"train", "dev"} & {*settings.dev, *settings.test}:
-        raise SettingsError(f"a set of data cannot be called {min(taken)!r} here: write ./{min(taken)}")
-    train_examples = read(settings.train, "train")
-    dev_sets = {source: read(source, "validation") for source in settings.dev}
-    if not dev_sets:
-        kept, held_back = split_indices(len(train_examples), dev_fraction=settings.dev_fraction, seed=settings.seed)
-        dev_sets = {"dev": [train_examples[i] for i in held_back]}
-        train_examples = [train_examples[i] for i in kept]
-    sets = {"train": train_examples, "dev": [example for examples in dev_sets.values() for example in examples]}
-    if len(dev_sets) > 1:
-        sets |= dev_sets
-    return sets | {source: read(source, "test") for source in settings.test}
-
-
-def _encode(
-    examples: dict[str, list[Any]],
-    task: Task[Any],
-    pretrained: Pretrained,
-    settings: FinetuneSettings,
-    say: Callable[[str], None],
-) -> dict[str, Samples]:
-    """Encode each set, and say what was cut."""
-    max_seq_length = min(settings.max_seq_length or pretrained.max_seq_length, pretrained.max_seq_length)
-    samples = {
-        name: task.encode(members, pretrained.tokenizer, max_seq_length=max_seq_length)
-        for name, members in examples.items()
-    }
-    for name, encoded in samples.items():
-        cut = ""
-        if encoded.num_truncated_texts:
-            cut = (
-                f"; {encoded.num_truncated_texts:,} texts were cut to {max_seq_length} tokens, "
-                f"{encoded.num_truncated_tokens:,} tokens in all"
-            )
-        say(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}")
-    return samples
+def _base_model(prepared: Prepared) -> str:
+    """What adapters belong to, for whoever loads them onto it: a hub id, or a folder where it is none."""
+    model = prepared.settings.model
+    return str(prepared.pretrained.folder) if model == "minilm" or Path(model).exists() else model
 
 
 def _result(output_dir: Path) -> FinetuneResult:
     """Read back what a complete run came to."""
-    record = RunRecord.read(output_dir)
+    seeds = read_seeds(output_dir)
+    record = RunRecord.read(output_dir if seeds is None else output_dir / f"seed-{seeds['best_seed']}")
     assert record.dev is not None
     return FinetuneResult(
         output_dir=output_dir,
@@ -221,4 +201,5 @@ def _result(output_dir: Path) -> FinetuneResult:
         report=output_dir / "report.html",
         dev=record.dev["metrics"],
         evaluations=record.evaluations,
+        seeds=seeds,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from unmask.models.config import ModelConfig
     from unmask.tasks import Task
+    from unmask.training import TuningReport
     from unmask.workflows.loading import Pretrained
     from unmask.workflows.pretrain_settings import PretrainSettings
     from unmask.workflows.settings import FinetuneSettings
@@ -33,6 +34,7 @@ def model_card(
     evaluations: Sequence[dict[str, Any]],
     *,
     num_examples: int,
+    tuning: TuningReport,
 ) -> str:
     """Write the card of a fine-tuned model in the hub's format: YAML front matter, then text.
 
@@ -42,6 +44,7 @@ def model_card(
         task: what it was trained for.
         evaluations: entries as `evaluation.json` has them.
         num_examples: how many examples it was trained on.
+        tuning: what of the model was trained.
     """
     metrics = list(evaluations[0]["metrics"])
     rows = [["data", task.unit, "loss", *metrics]] + [
@@ -65,7 +68,7 @@ The checkpoint with the best {settings.training.metric_for_best} on dev was kept
 
 {num_examples:,} {task.unit} of `{settings.train}`; at most {settings.epochs} epochs of batches of \
 {settings.global_batch_size}, learning rate {settings.learning_rate:g}, {settings.schedule} schedule, \
-weight decay {settings.weight_decay:g}, seed {settings.seed}.
+weight decay {settings.weight_decay:g}, seed {settings.seed}.{_tuned(settings, tuning)}
 
 ## Use
 
@@ -130,6 +133,19 @@ def pretraining_card(
 
 {_use(head, mask_token)}
 """
+
+
+def _tuned(settings: FinetuneSettings, tuning: TuningReport) -> str:
+    """Say what of the model was trained, where that is not all of it."""
+    if tuning.num_trainable == tuning.num_total:
+        return ""
+    how = {
+        "lora": f", adapters of rank {settings.lora_rank} on {', '.join(settings.lora_targets)} and the head (LoRA), "
+        "which are merged here",
+        "bitfit": ", the biases and the head (BitFit)",
+        "head": ", the head alone",
+    }.get(tuning.tune, "")
+    return f" {tuning.summary()}{how}."
 
 
 def _front_matter(

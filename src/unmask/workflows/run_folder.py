@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -39,8 +40,9 @@ __all__ = [
 
 _CONFIG = "config.json"
 _START = ("environment.json", "command.txt", _CONFIG)  # in the order they are written
+_SEED = re.compile(r"seed-\d+")  # a run of one of several seeds, in the folder of them all
 _REST = (
-    *("data.json", "metrics.jsonl", "checkpoints", "model", "generator"),
+    *("data.json", "metrics.jsonl", "checkpoints", "model", "generator", "adapter", "seeds.json"),
     *("predictions_dev.jsonl", "evaluation_dev.json", "evaluation.json", "plots", "report.html"),
 )
 
@@ -110,10 +112,10 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             "or choose another output folder",
             path=folder,
         )
-    foreign = names - {*_START, *_REST}
-    if overwrite and foreign:
+    foreign = _foreign_files(folder) if overwrite else []
+    if foreign:
         raise DataError(
-            f"the folder holds files that are no run's ({', '.join(sorted(foreign))}): move them away, "
+            f"the folder holds files that are no run's ({', '.join(foreign)}): move them away, "
             "or choose another output folder",
             path=folder,
         )
@@ -198,6 +200,17 @@ def _fingerprint(samples: Samples) -> str:
         if part is not None:
             digest.update(part.tobytes())
     return digest.hexdigest()
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Name what in a run folder is no part of the run, nor of a run of one seed in it."""
+    found = []
+    for path in sorted(path for path in folder.iterdir() if not _is_hidden(path)):
+        if _SEED.fullmatch(path.name) and path.is_dir():
+            found += [f"{path.name}/{name}" for name in _foreign_files(path)]
+        elif path.name not in (*_START, *_REST):
+            found.append(path.name)
+    return found
 
 
 def _is_hidden(path: Path) -> bool:

@@ -36,6 +36,9 @@ class RunSettings(TrainingSettings):
     may_change: ClassVar[tuple[str, ...]] = (*FREE_TO_CHANGE, "data_dir")
     """Settings that a resumed run may have otherwise."""
 
+    recorded: ClassVar[tuple[str, ...]] = ("task",)
+    """What a run's config.json may hold that is no setting."""
+
     output_dir: Path | None = None
     overwrite: bool = False
     resume: bool = False
@@ -97,7 +100,7 @@ def read_settings(kind: type[Settings], config_file: Path) -> Settings:
         command = command_of(values)
         if command == kind.command:
             names = {field.name for field in dataclasses.fields(kind)}
-            return kind(**with_types(kind, {n: v for n, v in values.items() if n in names or n != "task"}))
+            return kind(**with_types(kind, {n: v for n, v in values.items() if n in names or n not in kind.recorded}))
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"no settings that this version can resume ({error}): start again", path=config_file) from error
     raise DataError(f"this run is one of unmask {command}: resume it with that command", path=config_file)

@@ -1,0 +1,190 @@
+"""Checks that need the tokenizer: what the vocabulary lacks, what is cut, what is read otherwise than written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unmask.tokenization.hangul import align_composed, is_composed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from unmask.checks.subject import DataSet, Item, Subject
+    from unmask.data import Finding
+    from unmask.tokenization import Tokenizer
+
+__all__ = [
+    "TokenCounts",
+    "count_tokens",
+    "encode_ids",
+    "find_cut_texts",
+    "find_decomposed_text",
+    "find_nothing_left",
+    "find_unknown_tokens",
+]
+
+_TEXTS_AT_ONCE = 4096
+_MANY_UNKNOWN = 0.01  # of the tokens
+_MANY_CUT = 0.01  # of the texts
+_NUM_WORST = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCounts:
+    """Tokens of each item of a set, int64, (N,).
+
+    Args:
+        lengths: of its whole input, special tokens included.
+        texts: that its texts brought.
+        unknown: those of them that stand for what the vocabulary cannot spell.
+        lost: those that do not fit, and are cut or go to a further window.
+    """
+
+    lengths: NDArray[np.int64]
+    texts: NDArray[np.int64]
+    unknown: NDArray[np.int64]
+    lost: NDArray[np.int64]
+
+
+def count_tokens(items: Sequence[Item], tokenizer: Tokenizer, max_seq_length: int | None) -> TokenCounts:
+    """Tokenize every different piece of text once, and count."""
+    pieces = list(dict.fromkeys(piece for item in items for piece in item.pieces))
+    unknown_id = tokenizer.unk_token_id
+    counts: dict[str, tuple[int, int]] = {}
+    for start in range(0, len(pieces), _TEXTS_AT_ONCE):
+        some = pieces[start : start + _TEXTS_AT_ONCE]
+        for piece, ids in zip(some, encode_ids(tokenizer, some), strict=True):
+            counts[piece] = (len(ids), 0 if unknown_id is None else ids.count(unknown_id))
+    num_tokens = np.array([sum(counts[piece][0] for piece in item.pieces) for item in items], np.int64)
+    num_unknown = np.array([sum(counts[piece][1] for piece in item.pieces) for item in items], np.int64)
+    special = [tokenizer.backend.num_special_tokens_to_add(is_pair) for is_pair in (False, True)]
+    lengths = num_tokens + np.array([special[len(item.texts) > 1] for item in items], np.int64)
+    lost = np.zeros_like(lengths) if max_seq_length is None else np.maximum(lengths - max_seq_length, 0)
+    return TokenCounts(lengths=lengths, texts=num_tokens, unknown=num_unknown, lost=lost)
+
+
+def encode_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of texts without special tokens; where the text is tokenized as it is, without the cost of offsets."""
+    if tokenizer.morphemes:
+        return tokenizer.encode_batch(texts, add_special_tokens=False).input_ids
+    backend = tokenizer.backend_for_composed if all(map(is_composed, texts)) else tokenizer.backend
+    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def find_unknown_tokens(subject: Subject) -> Iterator[Finding]:
+    """Tokens that stand for what the vocabulary cannot spell, file by file."""
+    for data in subject.sets:
+        if data.counts is None or subject.tokenizer is None or not data.counts.unknown.any():
+            continue
+        counts = data.counts
+        num_unknown, num_tokens = int(counts.unknown.sum()), int(counts.texts.sum())
+        shares = counts.unknown / np.maximum(counts.texts, 1)
+        worst = [data.items[i] for i in np.argsort(-shares, kind="stable")[:_NUM_WORST] if counts.unknown[i]]
+        words = ", ".join(map(repr, _unknown_words(data, subject.tokenizer)))
+        num_texts, many = np.count_nonzero(counts.unknown), f"{num_unknown:,} of {num_tokens:,} tokens"
+        is_many = num_unknown >= _MANY_UNKNOWN * num_tokens
+        yield data.finding(
+            "unknown_tokens",
+            f"{many} ({num_unknown / num_tokens:.2%}) are unknown to {subject.model}, in {num_texts:,} of "
+            f"{len(data.items):,} {_unit(subject)}; most in {', '.join(item.place for item in worst)}"
+            + (f". Often {words}" if words else ""),
+            worst[0],
+            severity="warning" if is_many else "note",
+            advice="all are one word to the model: take one whose vocabulary has this script, unless they are damaged",
+        )
+
+
+def _unknown_words(data: DataSet, tokenizer: Tokenizer) -> list[str]:
+    """The most frequent words, between blanks, that hold an unknown token; of the first texts that do."""
+    assert data.counts is not None
+    places = islice(np.flatnonzero(data.counts.unknown), 1000)
+    words = Counter(word for i in places for piece in data.items[i].pieces for word in piece.split())
+    some = list(words)
+    is_unknown = [tokenizer.unk_token_id in ids for ids in encode_ids(tokenizer, some)]
+    found = [(-words[word], word) for word, unknown in zip(some, is_unknown, strict=True) if unknown]
+    return [word[:20] for _, word in sorted(found)[:_NUM_WORST]]
+
+
+def find_cut_texts(subject: Subject) -> Iterator[Finding]:
+    """Texts longer than a model reads at once: cut, or read through windows."""
+    for data in subject.sets:
+        if data.counts is None or not data.counts.lost.any():
+            continue
+        counts, limit = data.counts, subject.max_seq_length
+        longest = int(counts.lengths.argmax())
+        num_texts, num_tokens = int(np.count_nonzero(counts.lost)), int(counts.lost.sum())
+        many = (
+            f"{num_texts:,} of {len(data.items):,} {_unit(subject)} have more than {limit} tokens, the longest "
+            f"{int(counts.lengths[longest]):,}"
+        )
+        if subject.task in ("tagging", "question-answering") or subject.options.long_texts == "windows":
+            problem, advice = f"{many}: they are read through windows", ""
+        else:
+            share = num_tokens / int(counts.lengths.sum())
+            problem = f"{many}: {num_tokens:,} tokens ({share:.2%}) are cut"
+            advice = "raise --max-seq-length, or read them whole with --long-texts windows"
+        is_bad = bool(advice) and num_texts >= _MANY_CUT * len(data.items)
+        yield data.finding(
+            "long_texts", problem, data.items[longest], severity="warning" if is_bad else "note", advice=advice
+        )
+
+
+def find_nothing_left(subject: Subject) -> Iterator[Finding]:
+    """Texts of which the tokenizer leaves nothing, such as one invisible character."""
+    for data in subject.sets:
+        if data.counts is None:
+            continue
+        for i in np.flatnonzero(data.counts.texts == 0).tolist():
+            item = data.items[i]
+            if any(text.strip() for text in item.texts):  # else there is another finding
+                yield data.finding(
+                    "nothing_left",
+                    f"the tokenizer of {subject.model} leaves nothing of {' | '.join(item.texts)[:40]!r}",
+                    item,
+                    severity="error",
+                    advice="leave the row out",
+                )
+
+
+def find_decomposed_text(subject: Subject) -> Iterator[Finding]:
+    """Texts that spell a character in parts (NFD), or Hangul in half-width letters."""
+    for data in subject.sets:
+        odd = [item for item in data.items if not all(map(is_composed, item.texts))]
+        if not odd:
+            continue
+        num_other = sum(_is_read_otherwise(item, subject.tokenizer) for item in odd)
+        has_hangul = any("\u1100" <= character <= "\u11ff" for item in odd for character in "".join(item.texts))
+        what = "Hangul syllables as letters" if has_hangul else "characters in parts, such as e and its accent"
+        effect = (
+            f"{subject.model} reads {num_other:,} of them otherwise than the same in NFC"
+            if num_other
+            else ""
+            if subject.tokenizer is None
+            else f"{subject.model} reads them like the same in NFC"
+        )
+        yield data.finding(
+            "decomposed_text",
+            f"{len(odd):,} of {len(data.items):,} {_unit(subject)} spell {what} (NFD, or half-width)"
+            + (f"; {effect}" if effect else ""),
+            odd[0],
+            severity="warning" if num_other or subject.tokenizer is None else "note",
+            advice="bring the file to NFC: unicodedata.normalize('NFC', text)",
+        )
+
+
+def _is_read_otherwise(item: Item, tokenizer: Tokenizer | None) -> bool:
+    if tokenizer is None:
+        return False
+    composed = [align_composed(piece)[0] for piece in item.pieces]
+    return encode_ids(tokenizer, item.pieces) != encode_ids(tokenizer, composed)
+
+
+def _unit(subject: Subject) -> str:
+    return {"tagging": "sentences", "question-answering": "questions"}.get(subject.task, "texts")

@@ -1,0 +1,208 @@
+"""The report of a run of several seeds: what the recipe comes to, how far that depends on the seed, which one was kept.
+
+`seeds.json` of the run folder holds it; each seed has a run folder of its own beside it, with a report of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from unmask.errors import DataError
+from unmask.reporting import plots
+from unmask.reporting.page import Plot, Section, html_table
+from unmask.reporting.record import RunRecord
+from unmask.reporting.sections import (
+    duration,
+    files_section,
+    format_score,
+    headline,
+    repeat_section,
+    score_name,
+    texts_section,
+    trained_parameters,
+    training_seconds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["read_seeds", "seeds_sections", "spread"]
+
+_NAME = "seeds.json"
+
+
+def read_seeds(folder: Path) -> dict[str, Any] | None:
+    """Read what a run of several seeds has come to so far; None where the folder holds no such run.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / _NAME
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"is not JSON ({error}); the run that wrote it must be repeated", path=path) from error
+    if not isinstance(content, dict) or not content.get("seeds"):
+        raise DataError("should hold an object in JSON, with the seeds of a run", path=path)
+    return content
+
+
+def spread(metric: str, summary: Mapping[str, Any]) -> str:
+    """Mean and standard deviation of a score, as people write them: 0.512 ± 0.013."""
+    mean = format_score(metric, summary["mean"])
+    return mean if summary["std"] is None else f"{mean} ± {format_score(metric, summary['std'])}"
+
+
+def seeds_sections(folder: Path, record: RunRecord, seeds: Mapping[str, Any]) -> list[Section]:
+    """Make the sections of the report.
+
+    Args:
+        folder: of all seeds.
+        record: of this folder.
+        seeds: what `read_seeds` found in it.
+    """
+    runs = {entry["seed"]: RunRecord.read(folder / entry["folder"]) for entry in seeds["seeds"]}
+    made = [
+        _result(record, seeds, runs),
+        _seed_by_seed(seeds, runs),
+        *_data_sets(seeds),
+        files_section(record),  # of the model that was kept, where it was evaluated later
+        texts_section(record),
+        repeat_section(record),
+    ]
+    return [section for section in made if section is not None]
+
+
+def _result(record: RunRecord, seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Section:
+    metric, entries = seeds["metric_for_best"], seeds["seeds"]
+    summary = seeds["dev"][metric]
+    facts = {score_name(name): spread(name, other) for name, other in seeds["dev"].items() if name != metric}
+    facts["Seeds"] = f"{len(entries)}" + (f" of {seeds['num_seeds']}" if len(entries) < seeds["num_seeds"] else "")
+    facts["Kept"] = f"seed {seeds['best_seed']}"
+    if trained := trained_parameters(record):
+        facts["Parameters trained"] = trained
+    if "dev" in record.data:
+        facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
+    if seconds := sum(training_seconds(run) for run in runs.values()):
+        facts["Training time"] = duration(seconds)
+    low, high = (format_score(metric, summary[end]) for end in ("min", "max"))
+    verdict = (
+        f"The same recipe with {len(entries)} seeds: {spread(metric, summary)} on dev, from {low} to {high}. "
+        + _collapses(entries)
+        + f"Seed {seeds['best_seed']} did best and is the model that was kept; its score alone flatters the recipe."
+    )
+    return headline(metric, summary["mean"], verdict=verdict, facts=facts)
+
+
+def _collapses(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Say which seeds learnt nothing."""
+    collapsed = [str(entry["seed"]) for entry in entries if entry["is_collapsed"]]
+    if not collapsed:
+        return ""
+    one = len(collapsed) == 1
+    return (
+        f"Seed{'' if one else 's'} {', '.join(collapsed)} collapsed: {'it gives' if one else 'they give'} all dev "
+        "texts the same answer, as a model does that has learnt nothing; warm-up or a lower learning rate may help. "
+    )
+
+
+def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Section:
+    metric = seeds["metric_for_best"]
+    names = [metric, *(name for name in seeds["dev"] if name != metric)]
+    rows = [
+        [
+            _name(entry),
+            *(format_score(name, entry["dev"][name]) for name in names),
+            "" if (best := runs[entry["seed"]].best_epoch) is None else f"{best['epoch']:.4g}",
+        ]
+        for entry in seeds["seeds"]
+    ]
+    best_row = next(row for row, entry in enumerate(seeds["seeds"]) if entry["seed"] == seeds["best_seed"])
+    caption = f"{score_name(metric)} on dev after each epoch, a line a seed."
+    if any(entry["is_collapsed"] for entry in seeds["seeds"]):
+        caption += " A collapsed seed never leaves the answer that is the same for all."
+    figure = _curves(seeds, runs, metric)
+    return Section(
+        title="Seed by seed",
+        explanation="The seeds differ in the head's first values, the order of the texts and dropout, and in nothing "
+        "else. How far their scores lie apart is how far one number from one seed can mislead; another recipe is "
+        "better only if it is better by more than this. The interval is that of the mean, by drawing seeds anew; of "
+        "few seeds it is narrower than it should be.",
+        plots=() if figure is None else (Plot("seeds", figure, caption),),
+        html=html_table(
+            ["Seed", *map(score_name, names), "Best epoch"],
+            rows + [[*row, ""] for row in _summary_rows(names, seeds["dev"])],
+            best_row=best_row,
+        ),
+    )
+
+
+def _curves(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord], metric: str) -> Any:
+    """Draw the dev score of each seed after each epoch; None where no run left any."""
+    epochs: dict[float, dict[str, Any]] = {}
+    names = {_name(entry): str(entry["seed"]) for entry in seeds["seeds"]}
+    for seed, run in runs.items():
+        for epoch in run.epochs:
+            if f"dev_{metric}" in epoch:
+                epochs.setdefault(epoch["epoch"], {"epoch": epoch["epoch"]})[str(seed)] = epoch[f"dev_{metric}"]
+    best = runs[seeds["best_seed"]].best_epoch
+    if not epochs or best is None:
+        return None
+    return plots.epoch_scores_plot([epochs[epoch] for epoch in sorted(epochs)], names=names, best_epoch=best["epoch"])
+
+
+def _data_sets(seeds: Mapping[str, Any]) -> list[Section]:
+    """The scores on each other file, over seeds."""
+    sections = []
+    for entry in seeds["evaluations"]:
+        names = list(entry["metrics"])
+        rows = [
+            [
+                _name(seed),
+                *(
+                    format_score(name, other["metrics"][name])
+                    for other in seed["evaluations"]
+                    if other["data"] == entry["data"]
+                    for name in names
+                ),
+            ]
+            for seed in seeds["seeds"]
+        ]
+        best_row = next(row for row, seed in enumerate(seeds["seeds"]) if seed["seed"] == seeds["best_seed"])
+        sections.append(
+            Section(
+                title=f"On {entry['data']}",
+                explanation=f"{entry['num_examples']:,} examples. The seed that was kept was chosen on dev.",
+                html=html_table(
+                    ["Seed", *map(score_name, names)],
+                    rows + _summary_rows(names, entry["metrics"]),
+                    best_row=best_row,
+                ),
+            )
+        )
+    return sections
+
+
+def _summary_rows(names: Sequence[str], summaries: Mapping[str, Any]) -> list[list[str]]:
+    interval = [summaries[name]["interval"] for name in names]
+    level = interval[0]["level"]
+    return [
+        ["Mean ± std", *(spread(name, summaries[name]) for name in names)],
+        ["Lowest", *(format_score(name, summaries[name]["min"]) for name in names)],
+        ["Highest", *(format_score(name, summaries[name]["max"]) for name in names)],
+        [
+            f"{level:.0%} of the mean",
+            *(
+                f"{format_score(name, ends['low'])} to {format_score(name, ends['high'])}"
+                for name, ends in zip(names, interval, strict=True)
+            ),
+        ],
+    ]
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return f"{entry['seed']}, collapsed" if entry["is_collapsed"] else f"{entry['seed']}"

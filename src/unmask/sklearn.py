@@ -1,0 +1,333 @@
+"""Fine-tuning as scikit-learn knows it: `fit`, `predict`, `score`, in pipelines, grid searches and cross-validation.
+
+    from unmask import UnmaskClassifier
+
+    classifier = UnmaskClassifier(model="minilm", epochs=3).fit(texts, labels)
+    classifier.predict_proba(["They drank the pub."])
+    classifier.save("models/mine")  # an ordinary model folder, which `unmask predict` and transformers read too
+
+A fit is a run as `unmask finetune` makes one; its folder is kept where `output_dir` names one. It needs texts to choose
+the best epoch by, and to calibrate probabilities on: a tenth of what it is given is held back, or `fit(dev=...)` gives
+others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from unmask.data import split_indices
+from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.metrics import softmax
+from unmask.models.config import ModelConfig
+from unmask.reporting import RunRecord
+from unmask.tasks import Classification, Reading, Regression, TextExample, TextTask, predict_logits
+from unmask.training import apply_tuning, training_device
+from unmask.workflows.finetune import train_one
+from unmask.workflows.finetune_data import Prepared
+from unmask.workflows.loading import load, save_pretrained
+from unmask.workflows.run_folder import refuse_used_folder
+from unmask.workflows.run_settings import with_types
+from unmask.workflows.settings import FinetuneSettings
+from unmask.workflows.trained import Trained, load_trained
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["UnmaskClassifier", "UnmaskRegressor"]
+
+_MEMORY = "unmask_sklearn"  # the key of a model's config.json for what an estimator knows beside its model
+_OF_SEVERAL_RUNS = ("train", "dev", "test", "resume", "seeds")  # settings that say nothing of one fit
+
+
+class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What the estimators of texts share; `UnmaskClassifier` tells the arguments."""
+
+    _task: ClassVar[type[TextTask]]
+
+    def __init__(
+        self,
+        model: str = "minilm",
+        *,
+        epochs: int = 3,
+        learning_rate: float | None = None,
+        global_batch_size: int = 32,
+        max_seq_length: int | None = None,
+        dev_fraction: float = 0.1,
+        seed: int = 0,
+        device: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        output_dir: str | Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.global_batch_size = global_batch_size
+        self.max_seq_length = max_seq_length
+        self.dev_fraction = dev_fraction
+        self.seed = seed
+        self.device = device
+        self.settings = settings
+        self.output_dir = output_dir
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: ArrayLike, *, dev: tuple[Any, ArrayLike] | None = None) -> Self:
+        """Fine-tune the model.
+
+        Args:
+            X: a list, array or column of texts; of pairs of texts a list of tuples, or an array (n, 2).
+            y: what is right of each, (n,).
+            dev: texts, and what is right of them, to choose the best epoch by and to calibrate on; None holds some
+                of X back.
+
+        Raises:
+            UnmaskError: texts, labels, checkpoint or settings that cannot be used; the message says what to do.
+        """
+        given = {"X": (X, y)} | ({} if dev is None else {"dev": dev})
+        texts = {source: _examples(part, source) for source, (part, _) in given.items()}
+        targets = {source: column_or_1d(part) for source, (_, part) in given.items()}
+        for source in given:
+            if len(texts[source]) != len(targets[source]):
+                problem = f"{len(texts[source])} texts and {len(targets[source])} labels: give one each"
+                raise DataError(problem, path=source)
+            if not texts[source]:
+                raise DataError("there are no texts: give one at least", path=source)
+        settings = self._settings(**self._learn_targets(np.concatenate(list(targets.values()))))
+        examples, *others = (
+            [
+                dataclasses.replace(example, label=label)
+                for example, label in zip(texts[source], self._write_targets(targets[source]), strict=True)
+            ]
+            for source in given
+        )
+        if others:
+            sets = {"train": examples, "dev": others[0]}
+        else:
+            kept, held_back = split_indices(len(examples), dev_fraction=settings.dev_fraction, seed=settings.seed)
+            sets = {"train": [examples[i] for i in kept], "dev": [examples[i] for i in held_back]}
+        console = Console(stderr=True, quiet=not self.verbose)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = settings.output_dir or Path(temporary) / "run"
+            refuse_used_folder(folder, overwrite=settings.overwrite, resume=False)
+            training_device(settings)
+            prepared = self._prepare(dataclasses.replace(settings, output_dir=folder), sets)
+            train_one(prepared, console=console, say=lambda line: console.print(line, markup=False, highlight=False))
+            self.trained_ = load_trained(folder)
+            self.dev_scores_ = {"loss": (dev_entry := RunRecord.read(folder).dev)["loss"], **dev_entry["metrics"]}
+            self._card = (folder / "model" / "README.md").read_text(encoding="utf-8")
+        return self
+
+    def save(self, folder: str | Path, *, replace: bool = False) -> None:
+        """Write the model as a folder that `load`, unmask's commands and transformers read.
+
+        Raises:
+            NotFittedError: there is no model yet.
+            DataError: the folder exists and replace is false, or the disk is full or read-only.
+        """
+        check_is_fitted(self, "trained_")
+        pretrained = self.trained_.pretrained
+        config = pretrained.model.config
+        assert isinstance(config, ModelConfig)
+        memory = {"params": _plain(self.get_params(deep=False)), **self._memory()}
+        pretrained.model.config = dataclasses.replace(config, extra={**config.extra, _MEMORY: memory})
+        save_pretrained(
+            pretrained.model, pretrained.tokenizer, Path(folder), model_card=self._card or None, replace=replace
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Take up a model that was saved, or any other that was fine-tuned for this: a run folder, a hub id.
+
+        Raises:
+            CheckpointError: nothing usable is found under that name, or it was trained for something else.
+        """
+        trained = load_trained(folder)
+        if not isinstance(trained.task, cls._task):
+            raise CheckpointError(f"{folder}: it was trained for {trained.task.name}, not for {cls._task.name}")
+        memory = trained.pretrained.config.extra.get(_MEMORY) or {}
+        estimator = cls(**memory.get("params", {"model": str(folder)}))
+        estimator.trained_, estimator.dev_scores_ = trained, {}
+        card = trained.pretrained.folder / "README.md"
+        estimator._card = card.read_text(encoding="utf-8") if card.is_file() else ""
+        estimator._remember(memory)
+        return estimator
+
+    def _learn_targets(self, y: NDArray[Any]) -> dict[str, Any]:
+        """Check all targets; returns the settings that they make."""
+        return {}
+
+    def _write_targets(self, y: NDArray[Any]) -> list[str]:
+        """The targets as a label column has them."""
+        raise NotImplementedError
+
+    def _memory(self) -> dict[str, Any]:
+        """What a model folder must keep beside the model and the parameters."""
+        return {}
+
+    def _remember(self, memory: Mapping[str, Any]) -> None:
+        """Take that up again; it may be empty, or of another model."""
+
+    def _settings(self, **own: Any) -> FinetuneSettings:
+        given = _plain(self.get_params(deep=False))
+        more = given.pop("settings") or {}
+        given.pop("verbose")
+        for name in more:
+            if name in (*given, *_OF_SEVERAL_RUNS, "task", *own):
+                raise SettingsError(f"settings has {name!r}: that is given in another way, or not at all here")
+        known = {field.name for field in dataclasses.fields(FinetuneSettings)}
+        if unknown := sorted(more.keys() - known):
+            raise SettingsError(f"settings has {unknown[0]!r}: unmask.FinetuneSettings has none of this name")
+        values = given | more | {"task": self._task.name, "train": "texts given in Python"} | own
+        return FinetuneSettings(**with_types(FinetuneSettings, values))
+
+    def _prepare(self, settings: FinetuneSettings, examples: dict[str, list[TextExample]]) -> Prepared:
+        """Do for texts in memory what `unmask.workflows.finetune_data.prepare` does for files."""
+        known = examples["train"] + examples["dev"]
+        self._task.check_labels(known, "y", Reading(options=settings.task_options))
+        task = self._task.for_training(known, settings.task_options)
+        settings = settings.for_task(task)
+        settings = dataclasses.replace(settings, learning_rate=settings.peak_learning_rate)
+        pretrained = load(
+            settings.model, head=task.head, id2label=task.id2label, allow_new_head=True, seed=settings.seed
+        )
+        new = [*pretrained.report.missing, *(name for name, _, _ in pretrained.report.misshaped)]
+        tuning = apply_tuning(pretrained.model, settings.tuning, new=new, seed=settings.seed)
+        max_seq_length = min(settings.max_seq_length or pretrained.max_seq_length, pretrained.max_seq_length)
+        samples = {
+            name: task.encode(members, pretrained.tokenizer, max_seq_length=max_seq_length)
+            for name, members in examples.items()
+        }
+        return Prepared(
+            settings=settings, examples=examples, task=task, samples=samples, pretrained=pretrained, tuning=tuning
+        )
+
+    def _logits(self, X: Any) -> NDArray[np.float64]:
+        """Run the model: (n, num_labels)."""
+        check_is_fitted(self, "trained_")
+        trained: Trained = self.trained_
+        examples = _examples(X, "X")
+        if not examples:
+            return np.zeros((0, len(trained.task.id2label)))
+        samples = trained.encode(examples, with_targets=False)
+        return predict_logits(trained.pretrained.model, trained.task, samples).values.astype(np.float64)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.one_d_array, tags.input_tags.string = False, True, True
+        return tags
+
+
+class UnmaskClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """One label for each text or pair.
+
+    Labels may be words or numbers, and keep their type. Probabilities are calibrated on the dev texts.
+
+    Args:
+        model: what to start from: a folder, a hub id, or "minilm", the pretrained BERT that comes as a pip package.
+        epochs: passes over the texts; the best of them by the dev texts is kept.
+        learning_rate: at its peak, after warm-up; None is that of `unmask finetune`.
+        global_batch_size: texts an optimizer step.
+        max_seq_length: tokens of the longest text; longer ones are cut. None is the model's own limit.
+        dev_fraction: how much is held back to choose the best epoch by where `fit` is given no dev texts.
+        seed: of the new head, the order of the texts, dropout, and what is held back.
+        device: "cpu", "cuda" or "cuda:1", to train on; None takes CUDA where there is one.
+        settings: any others of `unmask.FinetuneSettings`, such as {"class_weights": "balanced", "tune": "lora"}.
+        output_dir: where the run is kept, report and all; None keeps none.
+        verbose: whether progress is shown.
+
+    Attributes:
+        trained_: the model, its tokenizer and its task.
+        dev_scores_: scores of the best epoch on the dev texts; empty for a model that was loaded.
+        classes_: the labels, sorted, as they were given.
+    """
+
+    _task = Classification
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable label of each text or pair, (n,), of the type of those given to `fit`."""
+        return self.classes_[self._logits(X).argmax(1)]
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """The probability of each of `classes_`, (n, num_classes), calibrated."""
+        logits = self._logits(X)
+        return softmax(logits, temperature=self.trained_.task.temperature)
+
+    def _learn_targets(self, y: NDArray[Any]) -> dict[str, Any]:
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if any(not isinstance(value, str | int | float) for value in self.classes_.tolist()):
+            raise DataError("a label is neither word nor number: write all labels as one or the other", path="y")
+        return {"labels": _names(self.classes_)}
+
+    def _write_targets(self, y: NDArray[Any]) -> list[str]:
+        return _names(y)
+
+    def _memory(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
+
+    def _remember(self, memory: Mapping[str, Any]) -> None:
+        names = list(self.trained_.task.id2label.values())
+        classes = np.array(memory["classes"], memory["dtype"]) if "classes" in memory else np.array(names)
+        self.classes_ = classes if _names(classes) == names else np.array(names)
+
+
+class UnmaskRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A number for each text or pair, such as how alike two texts are; `score` is R².
+
+    Arguments and attributes are those of `UnmaskClassifier`, without `classes_`.
+    """
+
+    _task = Regression
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """The number of each text or pair, (n,)."""
+        return self._logits(X)[:, 0]
+
+    def _write_targets(self, y: NDArray[Any]) -> list[str]:
+        return [repr(float(value)) for value in y.tolist()]
+
+
+def _examples(X: Any, source: str) -> list[TextExample]:
+    """Make examples of texts or pairs; an error tells the number of the text, from 1."""
+    if isinstance(X, str):
+        raise DataError("this is one text: give a list of texts", path=source)
+    rows = X.to_numpy() if hasattr(X, "to_numpy") else X
+    examples = []
+    for line, row in enumerate(rows, start=1):
+        text, pair = _text_or_pair(row, source, line)
+        examples.append(TextExample(text=text, text_pair=pair, label=None, source=source, line=line))
+    return examples
+
+
+def _text_or_pair(row: Any, source: str, line: int) -> tuple[str, str | None]:
+    if isinstance(row, str):
+        return str(row), None
+    texts = list(row) if isinstance(row, list | tuple | np.ndarray) else []
+    if len(texts) == 2 and all(isinstance(text, str) for text in texts):
+        return str(texts[0]), str(texts[1])
+    raise DataError(f"{row!r:.60} is neither a text nor a pair of texts", path=source, line=line)
+
+
+def _names(y: NDArray[Any]) -> list[str]:
+    return [str(value) for value in y.tolist()]
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value

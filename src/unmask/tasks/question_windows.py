@@ -1,0 +1,316 @@
+"""Questions and their texts as sequences: [CLS] question [SEP] a window of the text [SEP], as many as the text takes.
+
+Devlin et al. 2019 (arXiv:1810.04805), section 4.2, and `run_squad.py`. Everything after the tokenizer is arithmetic on
+offsets: a text that many questions ask of is tokenized once, and no window is made by itself.
+
+Axes: Q questions, W windows, C different texts, N tokens of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unmask.errors import DataError, SettingsError
+from unmask.ragged import Ragged, offsets_of, ranges
+from unmask.tasks.task import IGNORED, Samples
+from unmask.tokenization.template import SequenceTemplate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from unmask.data.questions import Answer, QuestionExample
+    from unmask.tokenization import Tokenizer
+
+__all__ = ["QuestionSamples", "encode_questions"]
+
+_TEXTS_AT_ONCE = 512  # of one call of the tokenizer: its lists are large, the arrays made of them are not
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionSamples(Samples):
+    """Encoded questions, each with the windows of its text, and where their tokens stand in it.
+
+    The targets of a question are a start and an end for each window, as positions in the window: int64, 2 a window. A
+    window that does not hold the whole answer points at its first token, [CLS], with both; so do all windows of a
+    question without an answer.
+
+    Args:
+        contexts: which of the different texts a question asks of, int64, (Q,).
+        context_offsets: where each text's tokens begin among those of all texts, and N last, int64, (C + 1,).
+        spans: each token's half-open range of characters in its text, without the blanks at its ends, int32, (N, 2).
+        may_start: whether an answer may start at this token, bool, (N,): it brings a character that is not blank and
+            that no token before it brought. (Byte-level tokens may share a character.)
+        may_end: whether one may end at it, bool, (N,): no token after it has its first character.
+        first_rows: of each window the position of its first token of the text, int64, (W,).
+        first_tokens: which token of the text that is, int64, (W,).
+        num_context_tokens: how many of the text's tokens a window holds, int64, (W,).
+        num_cut_questions: questions that were cut to their first tokens.
+        num_lost_answers: questions whose answer is made of characters the tokenizer drops; they teach nothing.
+    """
+
+    contexts: NDArray[np.int64]
+    context_offsets: NDArray[np.int64]
+    spans: NDArray[np.int32]
+    may_start: NDArray[np.bool_]
+    may_end: NDArray[np.bool_]
+    first_rows: NDArray[np.int64]
+    first_tokens: NDArray[np.int64]
+    num_context_tokens: NDArray[np.int64]
+    num_cut_questions: int
+    num_lost_answers: int
+
+
+def encode_questions(
+    examples: Sequence[QuestionExample],
+    tokenizer: Tokenizer,
+    *,
+    max_seq_length: int,
+    max_query_length: int,
+    doc_stride: int,
+    with_targets: bool,
+) -> QuestionSamples:
+    """Encode questions.
+
+    A window of a text starts `doc_stride` tokens after the one before it, and holds what `max_seq_length` leaves beside
+    the question: `unmask.data.windows.plan_windows`. Where the question leaves less than `doc_stride`, the next window
+    starts where the last one ends. The first of several answers is the target.
+
+    Args:
+        examples: the questions.
+        tokenizer: of the model.
+        max_seq_length: tokens of a sequence, special tokens included.
+        max_query_length: tokens of a question, of which the first are kept; never more than half of the room there is.
+        doc_stride: tokens from the start of one window to the start of the next.
+        with_targets: whether the answers are known.
+
+    Raises:
+        DataError: nothing of a question or its text is left by the tokenizer.
+        SettingsError: max_seq_length has no room for both.
+    """
+    template = _Template.of(tokenizer)
+    room_of_both = max_seq_length - template.num_special
+    if room_of_both < 2:
+        raise SettingsError(
+            f"max_seq_length is {max_seq_length}: a question, its text and the special tokens around them need "
+            f"{template.num_special + 2} tokens at least"
+        )
+    contexts, context_of = _different([example.context for example in examples])
+    questions, question_of = _different([example.question for example in examples])
+    context_ids, character_offsets = _tokenize(contexts, tokenizer)
+    question_ids, _ = _tokenize(questions, tokenizer)
+    for what, lengths in (("question", question_ids.lengths[question_of]), ("text", context_ids.lengths[context_of])):
+        if not lengths.all():
+            example = examples[int(lengths.argmin())]
+            raise DataError(
+                f"nothing of the {what} is left by the tokenizer: write another, or leave it out",
+                path=example.source,
+                line=example.line,
+                field=example.place,
+            )
+
+    # The windows of each question.
+    num_tokens = context_ids.lengths[context_of]
+    query_lengths = np.minimum(question_ids.lengths[question_of], min(max_query_length, room_of_both // 2))
+    room = room_of_both - query_lengths
+    stride = np.minimum(doc_stride, room)
+    num_windows = 1 + np.maximum(0, -(-(num_tokens - room) // stride))
+    owner = np.repeat(np.arange(len(examples)), num_windows)  # of each window its question
+    first_tokens = ranges(np.zeros_like(num_windows), num_windows) * stride[owner]
+    num_context_tokens = np.minimum(room[owner], num_tokens[owner] - first_tokens)
+    input_ids, token_type_ids, first_rows = template.fill(
+        question_ids, question_of[owner], query_lengths[owner], context_ids, context_of[owner], first_tokens,
+        num_context_tokens,
+    )  # fmt: skip
+    windows = offsets_of(num_windows)
+
+    # Where the answers are.
+    text = _CharactersOfTokens.of(contexts, context_ids.lengths, character_offsets)
+    targets, num_lost_answers = None, 0
+    if with_targets:
+        has_answer = np.array([bool(example.answers) for example in examples])
+        first, last = text.find([example.answers[0] if example.answers else None for example in examples], context_of)
+        is_lost = has_answer & (first > last)
+        num_lost_answers = int(is_lost.sum())
+        first, last = first[owner] - first_tokens, last[owner] - first_tokens
+        is_inside = has_answer[owner] & (first >= 0) & (last < num_context_tokens)
+        both = np.where(is_inside, first_rows + np.stack((first, last)), 0)  # (2, W)
+        both[:, is_lost[owner]] = IGNORED
+        targets = Ragged(both.T.reshape(-1), 2 * windows)
+    return QuestionSamples(
+        input_ids=input_ids,
+        token_type_ids=token_type_ids,
+        windows=windows,
+        targets=targets,
+        contexts=context_of,
+        context_offsets=context_ids.offsets,
+        spans=text.spans,
+        may_start=text.may_start,
+        may_end=text.may_end,
+        first_rows=first_rows,
+        first_tokens=first_tokens,
+        num_context_tokens=num_context_tokens,
+        num_cut_questions=int((question_ids.lengths[question_of] > query_lengths).sum()),
+        num_lost_answers=num_lost_answers,
+    )
+
+
+def _different(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Give the different texts in the order of their first use, and which of them each text is."""
+    numbers: dict[str, int] = {}
+    indices = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return list(numbers), np.array(indices, np.int64)
+
+
+def _tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[Ragged, NDArray[np.int64]]:
+    """Give the ids of each text without special tokens, and the characters of each token in its text, (N, 2)."""
+    ids, offsets = [], [np.zeros((0, 2), np.int64)]
+    for first in range(0, len(texts), _TEXTS_AT_ONCE):
+        some = tokenizer.encode_batch(list(texts[first : first + _TEXTS_AT_ONCE]), add_special_tokens=False).encodings
+        ids += [np.array(encoding.input_ids, np.int64) for encoding in some]
+        offsets += [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in some]
+    return Ragged.of(ids, np.int64), np.concatenate(offsets)
+
+
+@dataclass(frozen=True)
+class _Template:
+    """The special tokens before a question, between it and its text, and after this: ids and token types of each run.
+
+    `types` are those of the question and of the text.
+    """
+
+    runs: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
+    types: tuple[int, int]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> _Template:
+        pair = SequenceTemplate.of(tokenizer).pair(np.array([-1]), np.array([-2]))
+        question, context = (int(np.flatnonzero(pair.input_ids == mark)[0]) for mark in (-1, -2))
+        parts = (slice(0, question), slice(question + 1, context), slice(context + 1, None))
+        return cls(
+            runs=tuple((pair.input_ids[part], pair.token_type_ids[part]) for part in parts),
+            types=(int(pair.token_type_ids[question]), int(pair.token_type_ids[context])),
+        )
+
+    @property
+    def num_special(self) -> int:
+        return sum(len(ids) for ids, _ in self.runs)
+
+    def fill(
+        self,
+        questions: Ragged,
+        question_of: NDArray[np.int64],
+        query_lengths: NDArray[np.int64],
+        contexts: Ragged,
+        context_of: NDArray[np.int64],
+        first_tokens: NDArray[np.int64],
+        num_context_tokens: NDArray[np.int64],
+    ) -> tuple[Ragged, Ragged, NDArray[np.int64]]:
+        """Lay out W sequences: their ids, their token types, and where in each its part of the text begins, (W,).
+
+        Args:
+            questions, contexts: ids of the different ones.
+            question_of, context_of: which of them each sequence has, (W,).
+            query_lengths: tokens of the question, the first, (W,).
+            first_tokens, num_context_tokens: the range of the text's tokens, (W,).
+        """
+        (before, between, after), none = self.runs, np.zeros_like(question_of)
+        parts = (
+            (*before, none, none + len(before[0])),
+            (questions.values, self.types[0], questions.offsets[question_of], query_lengths),
+            (*between, none, none + len(between[0])),
+            (contexts.values, self.types[1], contexts.offsets[context_of] + first_tokens, num_context_tokens),
+            (*after, none, none + len(after[0])),
+        )
+        lengths = np.stack([counts for *_, counts in parts])  # (5, W)
+        sequences = offsets_of(lengths.sum(axis=0))
+        ends = sequences[:-1] + np.cumsum(lengths, axis=0)
+        input_ids, token_type_ids = np.empty(sequences[-1], np.int64), np.empty(sequences[-1], np.int64)
+        for (ids, types, starts, counts), end in zip(parts, ends, strict=True):
+            rows, taken = ranges(end - counts, counts), ranges(starts, counts)
+            input_ids[rows] = ids[taken]
+            token_type_ids[rows] = types if isinstance(types, int) else types[taken]
+        first_rows = lengths[:3].sum(axis=0)
+        return Ragged(input_ids, sequences), Ragged(token_type_ids, sequences), first_rows
+
+
+@dataclass(frozen=True)
+class _CharactersOfTokens:
+    """Which characters the tokens of all texts stand for. The first three are those of `QuestionSamples`.
+
+    Args:
+        bounds: where each text begins among the characters of all, and their number last, (C + 1,).
+        tokens: where its tokens begin, likewise.
+        starts, ends: of each token the least first character there is from it on, and the greatest end up to it, among
+            the characters of all texts, (N,): both rise.
+        next_text, text_before: the first character from this one on that is not blank; the end of the last one before.
+    """
+
+    spans: NDArray[np.int32]
+    may_start: NDArray[np.bool_]
+    may_end: NDArray[np.bool_]
+    bounds: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    next_text: NDArray[np.int64]
+    text_before: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], num_tokens: NDArray[np.int64], offsets: NDArray[np.int64]) -> _CharactersOfTokens:
+        """Take the blanks off tokens, as byte-level and Unigram tokenizers count the one before a word to it.
+
+        Args:
+            texts: the different ones.
+            num_tokens: of each, (C,).
+            offsets: characters of each token in its text, (N, 2).
+        """
+        codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+        bounds = offsets_of([len(text) for text in texts])
+        total, places = len(codes), np.arange(len(codes))
+        is_blank = _blanks()[np.minimum(codes, len(_blanks()) - 1)]
+        next_text = np.append(np.minimum.accumulate(np.where(is_blank, total, places)[::-1])[::-1], total)
+        text_before = np.append(0, np.maximum.accumulate(np.where(is_blank, 0, places + 1)))
+
+        base = np.repeat(bounds[:-1], num_tokens)
+        starts, ends = next_text[base + offsets[:, 0]], text_before[base + offsets[:, 1]]
+        has_text = (starts < ends) & (offsets[:, 0] < offsets[:, 1])
+        ends_so_far = np.maximum.accumulate(np.where(has_text, ends, 0))
+        starts_to_come = np.minimum.accumulate(np.where(has_text, starts, total)[::-1])[::-1]
+        return cls(
+            spans=np.stack((starts - base, ends - base), axis=1).astype(np.int32),
+            may_start=has_text & (ends > np.append(0, ends_so_far[:-1])),
+            may_end=has_text & (starts < np.append(starts_to_come[1:], total)),
+            bounds=bounds,
+            tokens=offsets_of(num_tokens),
+            starts=starts_to_come,
+            ends=ends_so_far,
+            next_text=next_text,
+            text_before=text_before,
+        )
+
+    def find(
+        self, answers: Sequence[Answer | None], context_of: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find the first and the last token of each answer, counted in its text, (Q,) each.
+
+        The first is the first to reach beyond the answer's start, the last the last to begin before its end; the first
+        comes after the last where no token has a character of the answer, and where there is none.
+        """
+        base = self.bounds[context_of]
+        start = self.next_text[base + np.array([0 if answer is None else answer.start for answer in answers], np.int64)]
+        end = self.text_before[base + np.array([0 if answer is None else answer.end for answer in answers], np.int64)]
+        first = np.searchsorted(self.ends, start, side="right") - self.tokens[context_of]
+        last = np.searchsorted(self.starts, end, side="left") - 1 - self.tokens[context_of]
+        return first, last
+
+
+@lru_cache(maxsize=1)
+def _blanks() -> NDArray[np.bool_]:
+    """Which characters are blank, by code point; the last entry stands for all beyond."""
+    return np.array([chr(code).isspace() for code in range(0x3001)] + [False])

@@ -1,0 +1,318 @@
+"""The data doctor: look at labelled files before a model learns from them.
+
+unmask check classification --train train.tsv --dev dev.tsv --model minilm
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from unmask import hub
+from unmask.checks import CHECKS, READERS, DataSet, Role, Subject, count_tokens, read_set
+from unmask.checks.labels import count_labels
+from unmask.checks.sieve import kind_of
+from unmask.data import Finding, names_a_file
+from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.models.registry import empty_model, encoder_of, read_model_config
+from unmask.tasks import TASKS, Columns, Reading, TaskOptions
+from unmask.workflows.loading import load_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from unmask.data.findings import Severity
+    from unmask.tokenization import Tokenizer
+
+__all__ = ["CheckReport", "CheckSettings", "CheckedSet", "check"]
+
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+_MOST_LABELS = 50  # that are listed of a set
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSettings(TaskOptions):
+    """Look at labelled files as a fine-tuning run would read them, and tell all that is odd about them.
+
+    Args:
+        task: what is to be learnt: "classification", "multi-label", "regression", "tagging" or "question-answering".
+        model: whose tokenizer will read the texts: a folder, a hub id or "minilm"; None leaves tokens unchecked.
+        train: the file to learn from.
+        dev: files to choose the best checkpoint by.
+        test: files that no choice is made on.
+        column_names: names for the columns of files without a header.
+        text_column: the column of the text, or of the words to tag; None takes the usual names.
+        text_pair_column: the column of the second text of a pair; None where texts stand alone.
+        label_column: the column of the label, score or tags; None takes the usual names.
+        data_dir: folder in which relative paths are also looked for; None is the variable UNMASK_DATA_DIR.
+
+    Raises:
+        SettingsError: there is no such task, or no file.
+    """
+
+    task: Literal["classification", "multi-label", "regression", "tagging", "question-answering"] = "classification"
+    model: str | None = "minilm"
+    train: str | None = None
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    column_names: tuple[str, ...] | None = None
+    text_column: str | None = None
+    text_pair_column: str | None = None
+    label_column: str | None = None
+    data_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.task not in READERS:
+            raise SettingsError(f"task is {self.task!r}: it must be one of {', '.join(READERS)}")
+        if not self.sources:
+            raise SettingsError("there is no file to look at: name one, such as --train train.tsv")
+
+    @classmethod
+    def of(cls, settings: Any) -> Self:
+        """Take what concerns the data from the settings of a fine-tuning run."""
+        names = [field.name for field in dataclasses.fields(cls) if hasattr(settings, field.name)]
+        return cls(**{name: getattr(settings, name) for name in names})
+
+    @property
+    def sources(self) -> list[tuple[Role, str]]:
+        """Each file with what it is for."""
+        train: list[tuple[Role, str]] = [] if self.train is None else [("train", self.train)]
+        return [*train, *(("dev", source) for source in self.dev), *(("test", source) for source in self.test)]
+
+    def reading(self, role: Role, source: str) -> Reading:
+        """How a file is read."""
+        split = {"train": "train", "dev": "validation", "test": "test"}[role]
+        return Reading(
+            columns=Columns(text=self.text_column, text_pair=self.text_pair_column, label=self.label_column),
+            column_names=self.column_names,
+            split=None if names_a_file(source) else split,
+            data_dir=self.data_dir,
+            options=TaskOptions.of(vars(self)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedSet:
+    """What a file holds, in numbers.
+
+    Args:
+        role: train, dev or test.
+        data: the file, as it was named.
+        num_examples: examples that could be read.
+        num_refused: rows, sentences or questions that could not.
+        labels: how often each label stands there, the most frequent first, 50 at most; of scores, none.
+        num_labels: different labels.
+        mean_tokens: of an input, special tokens included; None where tokens were not counted.
+        max_tokens: of the longest.
+        unknown_rate: share of the texts' tokens that the vocabulary does not know.
+        num_long: inputs longer than the model reads at once.
+    """
+
+    role: Role
+    data: str
+    num_examples: int
+    num_refused: int
+    labels: dict[str, int]
+    num_labels: int
+    mean_tokens: float | None = None
+    max_tokens: int | None = None
+    unknown_rate: float | None = None
+    num_long: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What the doctor found.
+
+    Args:
+        task: what is to be learnt.
+        model: whose tokenizer read the texts; None if none did.
+        max_seq_length: tokens it reads at once; None if no limit is known.
+        sets: each file in numbers, train first.
+        findings: errors first, then warnings, then notes; in each, findings of one kind stand together.
+    """
+
+    task: str
+    model: str | None
+    max_seq_length: int | None
+    sets: tuple[CheckedSet, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def counts(self) -> dict[Severity, int]:
+        """How many findings there are of each severity."""
+        counts = Counter(finding.severity for finding in self.findings)
+        return {severity: counts[severity] for severity in _SEVERITIES}
+
+    @property
+    def groups(self) -> list[list[Finding]]:
+        """The findings, those of one kind, severity and advice together."""
+        groups: dict[tuple[str, str, str], list[Finding]] = {}
+        for finding in self.findings:
+            groups.setdefault((finding.severity, finding.kind, finding.advice), []).append(finding)
+        return list(groups.values())
+
+    def summary(self) -> str:
+        """How many findings there are, in a line."""
+        parts = [f"{count:,} {severity}{'' if count == 1 else 's'}" for severity, count in self.counts.items() if count]
+        return ", ".join(parts) or "nothing was found"
+
+    def lines(self, *, least: Severity = "warning") -> list[str]:
+        """Each kind of finding in a line, its first and how many more: what a run says before it begins.
+
+        Args:
+            least: the least severity to tell.
+        """
+        told = _SEVERITIES[: _SEVERITIES.index(least) + 1]
+        return [
+            f"{group[0].severity}: {group[0]}" + (f" (and {len(group) - 1:,} more)" if len(group) > 1 else "")
+            for group in self.groups
+            if group[0].severity in told
+        ]
+
+    def raise_for_errors(self) -> None:
+        """Make an error of the first that was found.
+
+        Raises:
+            DataError: there was one.
+        """
+        errors = [finding for finding in self.findings if finding.severity == "error"]
+        if errors:
+            first = errors[0].as_error()
+            more = f" (and {len(errors) - 1:,} more errors: unmask check tells them)" if len(errors) > 1 else ""
+            raise DataError(f"{first.problem}{more}", path=first.path, line=first.line, field=first.field)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "task": self.task,
+            "model": self.model,
+            "max_seq_length": self.max_seq_length,
+            "counts": self.counts,
+            "data": [dataclasses.asdict(entry) for entry in self.sets],
+            "findings": [
+                {"severity": finding.severity, **finding.to_dict(), "advice": finding.advice}
+                for finding in self.findings
+            ],
+        }
+
+
+def check(settings: CheckSettings | None = None, /, **changes: Any) -> CheckReport:
+    """Look at files: `check(task="tagging", train="train.conllu", dev="dev.conllu")`, with the fields of CheckSettings.
+
+    Every error is found, not the first alone; what is sound of a file is read by the readers of training and looked at
+    further.
+
+    Args:
+        settings: all settings; the defaults if None.
+        changes: fields to set over settings.
+
+    Returns:
+        The findings, and each file in numbers. `raise_for_errors` makes an error of them.
+
+    Raises:
+        SettingsError: there is no file, or a setting is outside its range.
+    """
+    values = {} if settings is None else {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    settings = CheckSettings(**values | _with_types(changes))
+    findings: list[Finding] = []
+    sets: list[DataSet] = []
+    for role, source in settings.sources:
+        data, found = read_set(settings.task, role, source, settings.reading(role, source))
+        sets.append(data)
+        findings += found
+    tokenizer, max_seq_length = None, settings.max_seq_length
+    if settings.model is not None:
+        try:
+            tokenizer = load_tokenizer(settings.model)
+            max_seq_length = _find_limit(settings.model, tokenizer, settings.max_seq_length)
+        except CheckpointError as error:
+            findings.append(Finding("no_tokenizer", f"tokens were not looked at: {error}", settings.model))
+    if tokenizer is not None:
+        sets = [dataclasses.replace(data, counts=count_tokens(data.items, tokenizer, max_seq_length)) for data in sets]
+    subject = Subject(
+        task=settings.task,
+        options=TaskOptions.of(vars(settings)),
+        sets=tuple(sets),
+        model=settings.model or "",
+        tokenizer=tokenizer,
+        max_seq_length=max_seq_length,
+    )
+    for look in CHECKS:
+        if settings.task in look.tasks:
+            findings += look.find(subject)
+    findings += _ask_task(subject, findings)
+    return CheckReport(
+        task=settings.task,
+        model=None if tokenizer is None else settings.model,
+        max_seq_length=max_seq_length,
+        sets=tuple(_describe(data, settings.task) for data in sets),
+        findings=tuple(_sorted(findings)),
+    )
+
+
+def _with_types(changes: dict[str, Any]) -> dict[str, Any]:
+    """One file is a list of one, and a path a string."""
+    typed = dict(changes)
+    for name in ("dev", "test", "column_names", "labels"):
+        if (value := typed.get(name)) is not None:
+            typed[name] = (str(value),) if isinstance(value, str | Path) else tuple(map(str, value))
+    if typed.get("train") is not None:
+        typed["train"] = str(typed["train"])
+    return typed
+
+
+def _ask_task(subject: Subject, findings: list[Finding]) -> Iterator[Finding]:
+    """What the task itself has to say against the training file, if all else found no error in it."""
+    train = subject.train
+    if train is None or not train.items or any(f.severity == "error" and f.path == train.path for f in findings):
+        return
+    try:
+        TASKS[subject.task].for_training([item.example for item in train.items], subject.options)
+    except DataError as error:
+        yield Finding(kind_of(error), error.problem, train.path, error.line, error.field, severity="error")
+
+
+def _find_limit(model: str, tokenizer: Tokenizer, asked: int | None) -> int | None:
+    """Tokens of the longest input: what is asked for, what the tokenizer says, what positions there are."""
+    limits = [limit for limit in (asked, tokenizer.model_max_length) if limit is not None]
+    try:
+        config = read_model_config(hub.resolve(model, with_weights=False))
+        limits.append(encoder_of(empty_model(config, "encoder")).embeddings.max_seq_length)
+    except CheckpointError:  # a tokenizer without a model
+        pass
+    return min(limits, default=None)
+
+
+def _describe(data: DataSet, task: str) -> CheckedSet:
+    labels = count_labels(data) if task != "regression" else Counter()
+    known = CheckedSet(
+        role=data.role,
+        data=data.source,
+        num_examples=len(data.items),
+        num_refused=data.num_refused,
+        labels=dict(labels.most_common(_MOST_LABELS)),
+        num_labels=len(labels),
+    )
+    if data.counts is None or not data.items:
+        return known
+    counts = data.counts
+    return dataclasses.replace(
+        known,
+        mean_tokens=float(counts.lengths.mean()),
+        max_tokens=int(counts.lengths.max()),
+        unknown_rate=int(counts.unknown.sum()) / max(1, int(counts.texts.sum())),
+        num_long=int((counts.lost > 0).sum()),
+    )
+
+
+def _sorted(findings: Iterable[Finding]) -> list[Finding]:
+    """By severity; else in the order in which they were made, but kinds together."""
+    kinds: dict[str, int] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind, len(kinds))
+    return sorted(findings, key=lambda finding: (_SEVERITIES.index(finding.severity), kinds[finding.kind]))

@@ -1,0 +1,162 @@
+"""What a fine-tuning run starts from: examples read and checked, encoded once, and a model that is ready to learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unmask.data import names_a_file, split_indices
+from unmask.errors import SettingsError
+from unmask.tasks import TASKS, Reading, Samples, Task
+from unmask.training import TuningReport, apply_tuning
+from unmask.workflows.loading import Pretrained, load
+from unmask.workflows.run_folder import as_json, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from unmask.workflows.settings import FinetuneSettings
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """All that a run of training needs; training changes the model in place.
+
+    Args:
+        settings: of the run.
+        examples: of "train" and "dev", of each test file, and of each dev file where there are several.
+        task: what is learnt.
+        samples: the examples, encoded.
+        pretrained: the model, with its head, its adapters if it has them, and what is not trained marked so.
+        tuning: what of it is trained.
+    """
+
+    settings: FinetuneSettings
+    examples: dict[str, list[Any]]
+    task: Task[Any]
+    samples: dict[str, Samples]
+    pretrained: Pretrained
+    tuning: TuningReport
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The content of `data.json`."""
+        batch_size = self.settings.global_batch_size
+        return {name: describe(self.task, self.samples[name], batch_size) for name in ("train", "dev")}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`: the settings as resolved, and how much of the model they train."""
+        return as_json(self.settings) | {
+            "labels": self.task.recorded_labels,
+            "metric_for_best": self.settings.training.metric_for_best,
+            "num_trainable": self.tuning.num_trainable,
+            "num_total": self.tuning.num_total,
+        }
+
+    def for_run(self, settings: FinetuneSettings) -> Prepared:
+        """The same data for another run: the model is loaded anew.
+
+        Args:
+            settings: of that run; what they say of the data and the task is what these say.
+        """
+        pretrained, tuning = _load(settings, self.task)
+        return dataclasses.replace(self, settings=settings, pretrained=pretrained, tuning=tuning)
+
+
+def prepare(settings: FinetuneSettings, *, console: Console, say: Callable[[str], None]) -> Prepared:
+    """Read and check everything, and write nothing.
+
+    Args:
+        settings: of the run.
+        console: where the table of a checkpoint that does not fit is drawn.
+        say: prints a line.
+
+    Raises:
+        UnmaskError: data, checkpoint or settings that cannot be used; the message says what to do.
+    """
+    examples = _read(settings)
+    known = examples["train"] if settings.dev else examples["train"] + examples["dev"]  # one file, parted at random
+    task = TASKS[settings.task].for_training(known, settings.task_options)
+    settings = settings.for_task(task)
+    pretrained, tuning = _load(settings, task)
+    say(pretrained.report.summary())
+    if not pretrained.report.is_exact:
+        console.print(pretrained.report.to_table())
+    say(tuning.summary())
+    samples = _encode(examples, task, pretrained, settings, say)
+    return Prepared(
+        settings=settings, examples=examples, task=task, samples=samples, pretrained=pretrained, tuning=tuning
+    )
+
+
+def _load(settings: FinetuneSettings, task: Task[Any]) -> tuple[Pretrained, TuningReport]:
+    """Load the model with the task's head, and mark what of it is trained."""
+    pretrained = load(
+        settings.model,
+        head=task.head,
+        id2label=task.id2label,
+        allow_new_head=True,
+        seed=settings.seed,
+    )
+    report = pretrained.report
+    new = [*report.missing, *(name for name, _, _ in report.misshaped)]
+    return pretrained, apply_tuning(pretrained.model, settings.tuning, new=new, seed=settings.seed)
+
+
+def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
+    """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several."""
+
+    def read(source: str, split: str) -> list[Any]:
+        reading = Reading(
+            columns=settings.columns,
+            column_names=settings.column_names,
+            split=None if names_a_file(source) else split,
+            data_dir=settings.data_dir,
+            options=settings.task_options,
+        )
+        return TASKS[settings.task].read(source, reading)
+
+    assert settings.train is not None
+    if taken := {"train", "dev"} & {*settings.dev, *settings.test}:
+        raise SettingsError(f"a set of data cannot be called {min(taken)!r} here: write ./{min(taken)}")
+    train_examples = read(settings.train, "train")
+    dev_sets = {source: read(source, "validation") for source in settings.dev}
+    if not dev_sets:
+        seed = settings.seed if settings.dev_seed is None else settings.dev_seed
+        kept, held_back = split_indices(len(train_examples), dev_fraction=settings.dev_fraction, seed=seed)
+        dev_sets = {"dev": [train_examples[i] for i in held_back]}
+        train_examples = [train_examples[i] for i in kept]
+    sets = {"train": train_examples, "dev": [example for examples in dev_sets.values() for example in examples]}
+    if len(dev_sets) > 1:
+        sets |= dev_sets
+    return sets | {source: read(source, "test") for source in settings.test}
+
+
+def _encode(
+    examples: dict[str, list[Any]],
+    task: Task[Any],
+    pretrained: Pretrained,
+    settings: FinetuneSettings,
+    say: Callable[[str], None],
+) -> dict[str, Samples]:
+    """Encode each set, and say what was cut."""
+    max_seq_length = min(settings.max_seq_length or pretrained.max_seq_length, pretrained.max_seq_length)
+    samples = {
+        name: task.encode(members, pretrained.tokenizer, max_seq_length=max_seq_length)
+        for name, members in examples.items()
+    }
+    for name, encoded in samples.items():
+        cut = ""
+        if encoded.num_truncated_texts:
+            cut = (
+                f"; {encoded.num_truncated_texts:,} texts were cut to {max_seq_length} tokens, "
+                f"{encoded.num_truncated_tokens:,} tokens in all"
+            )
+        say(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}")
+    return samples

@@ -1,0 +1,513 @@
+"""Try many settings of a fine-tuning run, one run each, and keep the best by its dev score.
+
+unmask search classification --model minilm --train train.tsv --dev dev.tsv --output-dir runs/search
+
+    runs/search/study.jsonl    every trial, as optuna keeps it: a line for each thing that happened
+                trial-000/     an ordinary run, without its model unless asked
+                model/, ...    the best trial's model and what its run left behind
+                search.json    all trials, and how to go on
+                report.html    the search, and below it the report of the best trial
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from rich.console import Console
+
+from unmask.data import names_a_file
+from unmask.errors import DataError, SettingsError
+from unmask.files import lock_folder, new_folder, write_bytes, write_json
+from unmask.reporting import SECTIONS, RunRecord, write_report
+from unmask.reporting.search import format_setting, search_sections
+from unmask.tasks import TASKS, FineTuning
+from unmask.training import DivergedError, TrainingSettings, Tuning, training_device
+from unmask.workflows.evaluate import evaluate
+from unmask.workflows.finetune import train_one
+from unmask.workflows.finetune_data import Prepared, prepare
+from unmask.workflows.run_folder import (
+    as_json,
+    is_complete,
+    is_run,
+    open_run_folder,
+    refuse_changed_data,
+)
+from unmask.workflows.run_settings import resolve_settings, with_types
+from unmask.workflows.search_space import PAPER_GRID, Space, parse_space
+from unmask.workflows.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from unmask.workflows.search_study import Study, Trial
+
+__all__ = ["SearchResult", "SearchSettings", "search"]
+
+_SEEDS_AFTERWARDS = 5
+_JOURNAL, _SUMMARY, _REPORT = "study.jsonl", "search.json", "report.html"
+_OF_THE_BEST = ("metrics.jsonl", "predictions_dev.jsonl", "evaluation_dev.json")  # what its run left, beside its model
+_OF_A_SEARCH = {_JOURNAL, _SUMMARY, _REPORT, *_OF_THE_BEST, "evaluation.json", "data.json", "model", "adapter", "plots"}
+_SHARED = {field.name for kind in (TrainingSettings, Tuning) for field in dataclasses.fields(kind)}
+"""Settings that leave the data as they are: trials that differ in no other share them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings(FinetuneSettings):
+    """Fine-tune with many settings, a run each, and keep the best by dev.
+
+    All settings of a fine-tuning run are those of each trial, but for those that the space names.
+
+    Args:
+        space: what to try: `name=a,b,c` for each of these values, `name=low..high` for any number between, and
+            `name=low..high:log` to draw small ones as often as large; or a YAML file of such lines. None at all is the
+            grid of Devlin et al. (2019): global_batch_size 16, 32; learning_rate 5e-5, 3e-5, 2e-5; epochs 2, 3, 4.
+        trials: how many. None tries every point of a grid; a number draws as many of its points. A space with a range
+            has no end, so it needs a number: each trial is then drawn by what the earlier ones came to (TPE).
+        pruner: which trials end early: "none"; "median" those whose best dev score so far is behind the median of the
+            others after as many evaluations; "halving" the worse half after 1, 2, 4, ... evaluations.
+        keep_models: keep the model of every trial, not of the best alone.
+
+    Raises:
+        SettingsError: a value outside its range, or two that contradict one another.
+    """
+
+    may_change: ClassVar[tuple[str, ...]] = (*FinetuneSettings.may_change, "trials", "keep_models")
+
+    space: tuple[str, ...] = ()
+    trials: int | None = None
+    pruner: Literal["none", "median", "halving"] = "none"
+    keep_models: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("trials", "1 or more, or None", self.trials is None or self.trials >= 1)
+        self._require("pruner", "none, median or halving", self.pruner in ("none", "median", "halving"))
+        self._require("seeds", f"1: a trial has one, and the best is run with {_SEEDS_AFTERWARDS}", self.seeds == 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search came to.
+
+    Args:
+        output_dir: its folder; as a run folder it is that of the best trial.
+        model: the folder of the best trial's model, in Hugging Face's layout.
+        report: the page to open.
+        metric: the dev score that trials are compared by.
+        greater_is_better: whether the greatest is best.
+        best: the number of the best trial.
+        trials: all trials, the best first: number, state (complete, pruned or failed), settings (what it tried), score,
+            scores (all of dev), best_epoch, reports (score after each evaluation), seconds, error.
+        importances: the share of each setting in what the scores differ by (fANOVA), where there are enough trials.
+        evaluations: the best model's scores on each dev or test file, as `evaluation.json` has them.
+        next_command: runs the best settings with several seeds.
+    """
+
+    output_dir: Path
+    model: Path
+    report: Path
+    metric: str
+    greater_is_better: bool
+    best: int
+    trials: list[dict[str, Any]]
+    importances: dict[str, float]
+    evaluations: list[dict[str, Any]]
+    next_command: str
+
+    @property
+    def note(self) -> str:
+        """What the scores do not say."""
+        return (
+            f"One seed each: differences below the spread of seeds mean nothing, and the best of {len(self.trials)} is "
+            "partly the luckiest on dev. Run the best with several seeds, and test once:"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as `search.json` has it."""
+        paths = {name: str(value) for name, value in vars(self).items() if isinstance(value, Path)}
+        return vars(self) | paths | {"note": self.note}
+
+
+def search(
+    settings: SearchSettings | None = None, /, *, console: Console | None = None, **changes: Any
+) -> SearchResult:
+    """Search: `search(train="train.tsv", output_dir="runs/search")`, with the fields of `SearchSettings`.
+
+    Args:
+        settings: all settings; the defaults if None.
+        console: where progress is shown; stderr if None.
+        changes: fields to set over settings. The space may be a mapping too: `{"epochs": [2, 3, 4]}`.
+
+    Returns:
+        The result. The folder remembers everything that was tried: a search that was killed goes on with `resume`, and
+        one that is complete too, if it is given more `trials`.
+
+    Raises:
+        UnmaskError: data, checkpoint or settings that cannot be used; or no trial came to a score.
+    """
+    if isinstance(changes.get("space"), Mapping):
+        changes["space"] = parse_space(changes["space"]).to_text()
+    settings = dataclasses.replace(settings or SearchSettings(), **with_types(SearchSettings, changes))
+    settings, space = _resolve(settings)
+    points = _points(settings, space)
+    total = settings.trials or len(points or ())
+    folder = settings.output_dir
+    assert folder is not None
+    console = console or Console(stderr=True)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    if settings.resume and _is_complete(folder, total):
+        say(f"{folder} is complete: there is nothing to resume, unless it is given more trials")
+        return _result(folder)
+
+    # Everything is read and checked before anything is written.
+    open_study = _optuna()
+    training_device(settings)
+    base = _for_trial(settings, {})
+    prepared = prepare(base, console=console, say=say)
+    refuse_changed_data(folder, prepared.described, resume=settings.resume)
+    config = as_json(dataclasses.replace(settings, resume=False, overwrite=False))
+    with lock_folder(folder):  # two processes would write one journal
+        open_run_folder(folder, config, resume=settings.resume)
+        write_json(folder / "config.json", config | {"metric_for_best": base.training.metric_for_best})
+        write_json(folder / "data.json", prepared.described)
+        study = open_study(
+            folder / _JOURNAL,
+            space=space,
+            points=points,
+            maximize=base.training.greater_is_better,
+            seed=settings.seed,
+            pruner=settings.pruner,
+        )
+        trials = _Trials(settings, space, prepared, console=console, say=say)
+        while (trial := study.next(total)) is not None:
+            (folder / _SUMMARY).unlink(missing_ok=True)  # of a search that was complete, and is given more trials
+            trials.run(trial, total)
+            _remove_what_is_not_kept(study, settings)
+        _finish(study, settings)
+        _remove_what_is_not_kept(study, settings, is_best_copied=True)
+    return _result(folder)
+
+
+def _resolve(settings: SearchSettings) -> tuple[SearchSettings, Space]:
+    """Check what can be checked without the data; a search that is resumed keeps the settings it has."""
+    if settings.space:
+        settings = dataclasses.replace(settings, space=parse_space(settings.space).to_text())
+    folder = settings.output_dir
+    if folder is not None and settings.resume and is_run(folder) and not _is_search(folder):
+        raise DataError("the run here is no search: resume it with the command that began it", path=folder)
+    if folder is not None and settings.overwrite and _is_search(folder):
+        _refuse_foreign_files(folder)
+    else:
+        settings = resolve_settings(settings)
+    if settings.train is None and settings.resume:
+        raise DataError("there is no search here to resume: name the folder of one", path=folder)
+    if settings.train is None:
+        raise SettingsError("train is missing: name the labelled file to learn from, such as --train train.tsv")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError("a search runs in one process: start it without torchrun")
+    if not settings.space and settings.tune != "all":
+        raise SettingsError(
+            f"tune is {settings.tune!r}, and the learning rates of the usual grid are for tuning all parameters: name "
+            "a space, such as --space learning_rate=2e-4,5e-4,1e-3"
+        )
+    space = parse_space(settings.space or PAPER_GRID)
+    space.check(_for_trial(settings, {}))
+    return dataclasses.replace(settings, space=space.to_text()), space
+
+
+def _is_search(folder: Path) -> bool:
+    path = folder / "config.json"
+    try:
+        return path.is_file() and "space" in json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"is not JSON ({error}): start again", path=path) from error
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Make sure that nothing is lost but a search."""
+    own = _OF_A_SEARCH | {"config.json", "environment.json", "command.txt"}
+    names = {path.name for path in folder.iterdir() if not path.name.startswith((".", "trial-"))}
+    if names - own:
+        raise DataError(
+            f"the folder holds files that are no search's ({', '.join(sorted(names - own))}): move them away, or "
+            "choose another output folder",
+            path=folder,
+        )
+
+
+def _points(settings: SearchSettings, space: Space) -> list[dict[str, Any]] | None:
+    """All points to try, in order; None where each is drawn when its time comes."""
+    if not space.is_grid:
+        if settings.trials is None:
+            raise SettingsError("trials is missing: a space with a range has no end; say how many, as --trials 20")
+        return None
+    points = space.grid()
+    if settings.trials is None:
+        return points
+    if settings.trials > len(points):
+        raise SettingsError(f"trials is {settings.trials}, and the space has {len(points)} points: leave it out")
+    return random.Random(settings.seed).sample(points, len(points))  # more trials later go on in the same order
+
+
+def _optuna() -> type[Study]:
+    try:
+        from unmask.workflows.search_study import Study
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("optuna"):
+            raise
+        raise SettingsError("searching needs optuna, which is not installed: pip install 'unmask[search]'") from error
+    return Study
+
+
+def _for_trial(settings: SearchSettings, point: Mapping[str, Any], folder: Path | None = None) -> FinetuneSettings:
+    """The settings of one trial; test files are for the best alone."""
+    names = {field.name for field in dataclasses.fields(FinetuneSettings)}
+    own = {"output_dir": folder, "resume": True, "overwrite": False, "test": ()}
+    made = FinetuneSettings(**{name: getattr(settings, name) for name in names} | dict(point) | own)
+    return dataclasses.replace(made, learning_rate=made.peak_learning_rate)
+
+
+class _Pruned(Exception):  # noqa: N818 - it is no error
+    """A trial is behind the others."""
+
+
+class _Watched(FineTuning):
+    """A task's samples, whose evaluations are reported to the search."""
+
+    def __init__(self, *args: Any, trial: Trial, settings: FinetuneSettings, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._trial, self._metric, self._settings = trial, settings.training.metric_for_best, settings
+        self._number: int | None = None  # of the last evaluation
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        scores = super().evaluate(model)
+        if self._number is None:  # a trial that goes on has those before in its metrics, cut back to its checkpoint
+            assert self._settings.output_dir is not None
+            self._number = len(RunRecord.read(self._settings.output_dir).epochs)
+        self._number += 1
+        if self._metric in scores and self._trial.report(self._number, scores[self._metric]) and not self._is_last:
+            raise _Pruned
+        return scores
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether training ends with this evaluation."""
+        settings = self._settings
+        steps_per_epoch = -(-self.num_samples // settings.global_batch_size)
+        steps = settings.max_steps or settings.epochs * steps_per_epoch
+        return (self._number or 0) * (settings.eval_steps or steps_per_epoch) >= steps
+
+
+class _Trials:
+    """Runs trials one after another, on data that are prepared once where they are the same."""
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        space: Space,
+        prepared: Prepared,
+        *,
+        console: Console,
+        say: Callable[[str], None],
+    ) -> None:
+        self._settings, self._prepared, self._console, self._say = settings, prepared, console, say
+        self._of_data = [name for name in space.of if name not in _SHARED]
+
+    def run(self, trial: Trial, total: int) -> None:
+        """Train, and tell the study how it ended."""
+        number, folder = trial.number, _trial_folder(self._settings, trial.number)
+        settings = _for_trial(self._settings, trial.point, folder)
+        said = ", ".join(f"{name} {format_setting(value)}" for name, value in trial.point.items())
+        self._say(f"trial {number} ({number + 1} of {total}): {said}")
+        is_pruned, error, start = False, None, time.perf_counter()
+        try:
+            self._train(trial, settings)
+        except _Pruned:
+            is_pruned = True
+        except (DivergedError, torch.OutOfMemoryError) as what:
+            error = str(what)
+        finally:
+            trial.add_seconds(time.perf_counter() - start)
+        if is_pruned:
+            trial.prune()
+            self._say(f"trial {number} is behind the others: it ends here")
+        elif error is not None:
+            trial.fail(error)
+            self._say(f"trial {number} failed: {error}")
+        else:
+            metric = settings.training.metric_for_best
+            score = _scores(RunRecord.read(folder))[metric]
+            trial.complete(score)
+            self._say(f"trial {number}: {metric} {score:.4f}")
+
+    def _train(self, trial: Trial, settings: FinetuneSettings) -> None:
+        assert settings.output_dir is not None
+        if is_complete(settings.output_dir):  # it was killed before it could tell
+            return
+        objective = partial(_Watched, trial=trial, settings=settings)
+        prepared = self._prepare(settings)
+        train_one(prepared, console=self._console, say=lambda _: None, make_objective=objective)
+
+    def _prepare(self, settings: FinetuneSettings) -> Prepared:
+        """The data and a new model; only the newest model is kept."""
+        before = self._prepared.settings
+        if all(getattr(before, name) == getattr(settings, name) for name in self._of_data):
+            self._prepared = self._prepared.for_run(settings)
+        else:
+            self._prepared = prepare(settings, console=self._console, say=self._say)
+        return self._prepared
+
+
+def _trial_folder(settings: SearchSettings, number: int) -> Path:
+    assert settings.output_dir is not None
+    return settings.output_dir / f"trial-{number:03d}"
+
+
+def _scores(record: RunRecord) -> dict[str, float]:
+    """What a complete run came to on dev."""
+    return {"loss": record.dev["loss"], **record.dev["metrics"]}
+
+
+def _is_complete(folder: Path, total: int) -> bool:
+    path = folder / _SUMMARY
+    return path.is_file() and is_complete(folder) and len(json.loads(path.read_bytes())["trials"]) >= total
+
+
+def _remove_what_is_not_kept(study: Study, settings: SearchSettings, *, is_best_copied: bool = False) -> None:
+    """Drop the checkpoints of trials that ended early, and the models of all that are not the best so far."""
+    best = study.best
+    for trial in study.trials:
+        folder = _trial_folder(settings, trial.number)
+        if trial.state == "running" or not folder.is_dir():
+            continue
+        is_kept = settings.keep_models or (best is not None and trial.number == best.number and not is_best_copied)
+        for name in ("checkpoints", *(() if is_kept else ("model", "adapter"))):
+            _remove(folder / name)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in one step, as half of one could be taken for whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    for gone in (partial, folder):
+        if gone.is_dir():
+            shutil.rmtree(gone.rename(partial))
+
+
+def _finish(study: Study, settings: SearchSettings) -> None:
+    """Make the search's folder a run folder of the best trial, and write its summary and report."""
+    folder, best = settings.output_dir, study.best
+    assert folder is not None
+    if best is None:
+        errors = [f"trial {trial.number}: {trial.error}" for trial in study.trials]
+        raise DivergedError(f"no trial came to a score, so there is no best: {'; '.join(errors)}")
+    own = _trial_folder(settings, best.number)
+    if (own / "model").is_dir():  # else it is there since the search was complete before
+        _remove(folder / "adapter")
+        for name in ("adapter", "model"):
+            if (own / name).is_dir():
+                with new_folder(folder / name, replace=True) as partial:
+                    shutil.copytree(own / name, partial, dirs_exist_ok=True)
+    for name in _OF_THE_BEST:
+        write_bytes(folder / name, (own / name).read_bytes())
+    config, of_best = (json.loads((path / "config.json").read_bytes()) for path in (folder, own))
+    tried = {*best.point, *FinetuneSettings.recorded}
+    write_json(folder / "config.json", config | {name: of_best[name] for name in tried})
+    entries = [*RunRecord.read(own).evaluations, *(_evaluate(settings, source) for source in settings.test)]
+    write_json(folder / "evaluation.json", entries)
+    result = _summarize(study, settings, best.number, entries)
+    write_report(folder, sections=[*search_sections(result.to_dict()), *SECTIONS.get(settings.task, ())])
+    write_json(folder / _SUMMARY, result.to_dict())  # last: it tells that the search is complete
+
+
+def _evaluate(settings: SearchSettings, source: str) -> dict[str, Any]:
+    """Score the best trial's model on a test file."""
+    assert settings.output_dir is not None
+    return evaluate(
+        str(settings.output_dir / "model"),
+        data=source,
+        split=None if names_a_file(source) else "test",
+        data_dir=settings.data_dir,
+        column_names=settings.column_names,
+        text_column=settings.text_column,
+        text_pair_column=settings.text_pair_column,
+        label_column=settings.label_column,
+    )
+
+
+def _summarize(study: Study, settings: SearchSettings, best: int, entries: list[dict[str, Any]]) -> SearchResult:
+    folder = settings.output_dir
+    assert folder is not None
+    ranked = study.ranked
+    trials = []
+    for trial in ranked:
+        record = RunRecord.read(_trial_folder(settings, trial.number)) if trial.state == "complete" else None
+        trials.append(
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "settings": trial.point,
+                "score": trial.score,
+                "scores": None if record is None else _scores(record),
+                "best_epoch": None if record is None or record.best_epoch is None else record.best_epoch["epoch"],
+                "reports": {str(number): score for number, score in trial.reports.items()},
+                "seconds": trial.seconds,
+                "error": trial.error,
+            }
+        )
+    return SearchResult(
+        output_dir=folder,
+        model=folder / "model",
+        report=folder / _REPORT,
+        metric=settings.training.metric_for_best,
+        greater_is_better=settings.training.greater_is_better,
+        best=best,
+        trials=trials,
+        importances=study.importances(),
+        evaluations=entries,
+        next_command=_next_command(settings, ranked[0].point),
+    )
+
+
+def _next_command(settings: SearchSettings, point: Mapping[str, Any]) -> str:
+    """The command that runs a point with several seeds."""
+    folder = settings.output_dir
+    assert folder is not None
+    output_dir = folder.with_name(f"{folder.name}-seeds")
+    own = dataclasses.replace(
+        _for_trial(settings, point, output_dir), resume=False, test=settings.test, seeds=_SEEDS_AFTERWARDS
+    )
+    words = ["unmask", "finetune", settings.task]
+    for field in dataclasses.fields(own):
+        value = getattr(own, field.name)
+        is_usual = field.name == "metric_for_best" and value == TASKS[settings.task].metric_for_best
+        if field.name == "task" or is_usual or value == field.default:
+            continue
+        flag = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+    return shlex.join(words)
+
+
+def _result(folder: Path) -> SearchResult:
+    """Read back what a complete search came to."""
+    summary = json.loads((folder / _SUMMARY).read_bytes())
+    names = {field.name for field in dataclasses.fields(SearchResult)}
+    found = {name: value for name, value in summary.items() if name in names}
+    places = {"output_dir": folder, "model": folder / "model", "report": folder / _REPORT}
+    return SearchResult(**found | places)
