@@ -341,7 +341,7 @@ def test_predict_abstains(place: Path, tmp_path: Path, capsys: Any) -> None:
     assert [line["label"] for line in lines].count(None) == 3
     assert [line | {"label": a.label} for line, a in zip(lines, answers, strict=True)] == [a.to_dict() for a in answers]
     assert f"3 of 6 texts left without a label, below {threshold:.4g}" in said.err
-    costs = ("--mistake-cost", 1 / (1 - threshold - 1e-9), "--abstain-cost", 1)
+    costs = ("--mistake-cost", 1 / (1 - threshold + 1e-9), "--abstain-cost", 1)
     assert unmask("predict", run, *texts, *costs, "--output", tmp_path / "answers.jsonl") == 0
     assert [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()] == lines
     capsys.readouterr()

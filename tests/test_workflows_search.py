@@ -323,7 +323,8 @@ def test_a_grid_is_tried_whole_and_the_best_is_kept(place: Path) -> None:
         assert list(trial["reports"].values()) == reported
         assert len(reported) == 2
     config = read_json(folder / "config.json")
-    assert config["learning_rate"] == summary["trials"][0]["settings"]["learning_rate"]
+    assert config["best"] == summary["trials"][0]["settings"]
+    assert (config["learning_rate"], config["global_batch_size"]) == (None, 32)  # as they were before the search
     assert config["space"] == ["global_batch_size=16, 32", "learning_rate=0.001, 0.005"]
 
 
@@ -529,7 +530,7 @@ def test_more_trials_may_be_added_and_the_data_are_prepared_once(
     assert len(second.trials) == 4
     assert {t["number"]: t["settings"] for t in second.trials}.items() >= points.items()
     best = second.trials[0]
-    assert read_json(folder / "config.json")["max_seq_length"] == best["settings"]["max_seq_length"]
+    assert read_json(folder / "config.json")["best"] == best["settings"]
     assert (
         read_json(folder / "model" / "config.json")["unmask_task"]["max_seq_length"]
         == (best["settings"]["max_seq_length"])

@@ -151,9 +151,9 @@ def rows_of_csv(path: Path, lines: Lines) -> tuple[list[Lines], list[Finding]]:
         elif is_odd[at]:
             num_odd -= 1
         row = lines[at:stop]
-        inner = row[1:-1] or row[1:]
-        alike = [number for number, line in inner if num_commas and line.count(",") == num_commas]
-        if len(alike) > len(inner) / 2:
+        inner = row[1:-1]
+        num_alike = sum(line.count(",") == num_commas > 0 for _, line in inner)
+        if num_alike > len(inner) / 2:
             findings.append(
                 Finding(
                     "quotes",

@@ -34,13 +34,13 @@ _MOST_REFUSED = 1000  # then something is wrong with the file as a whole
 
 # What the readers' messages are about. The first pattern that is found in one names it.
 _KINDS = {
+    "bad_labels": "^one of the labels|^the labels start like",
     "encoding": "is not UTF-8|NUL byte|holds a NUL",
     "ragged_row": r"expected (\d+ columns|a character, a tab)",
     "quotes": "is not CSV",
     "not_json": "^not JSON|one JSON object in each line",
     "empty_field": "is empty|no value here|is no score here|nothing in this column|not empty, found|blanks only",
     "bad_score": "^the score ",
-    "bad_labels": "^one of the labels",
     "tags_and_words": r"^there are \d+ .* and \d+ tags|^expected a list of strings",
     "misaligned_words": "^the word .* is not where|after the last word",
     "answer_not_in_context": "is not in its context",

@@ -32,8 +32,14 @@ __all__ = [
 
 _TEXTS_AT_ONCE = 4096
 _MANY_UNKNOWN = 0.01  # of the tokens
+_MANY_SYLLABLES = 100  # pieces that begin with one
 _MANY_CUT = 0.01  # of the texts
 _NUM_WORST = 3
+_UNKNOWN_SCRIPT = "all are one word to the model: take one whose vocabulary has this script, unless they are damaged"
+_TAKEN_APART = (
+    "the tokenizer takes Hangul syllables apart, and its vocabulary has them whole: in its folder, let "
+    'tokenizer_config.json say "do_lower_case": false'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +103,16 @@ def find_unknown_tokens(subject: Subject) -> Iterator[Finding]:
             + (f". Often {words}" if words else ""),
             worst[0],
             severity="warning" if is_many else "note",
-            advice="all are one word to the model: take one whose vocabulary has this script, unless they are damaged",
+            advice=_TAKEN_APART if _takes_hangul_apart(subject.tokenizer) else _UNKNOWN_SCRIPT,
         )
+
+
+def _takes_hangul_apart(tokenizer: Tokenizer) -> bool:
+    """Whether an uncased normalizer is before a Korean vocabulary."""
+    has_syllables = (
+        sum("가" <= piece.strip("#▁")[:1] <= "힣" for piece in tokenizer.backend.get_vocab()) > _MANY_SYLLABLES
+    )
+    return has_syllables and "가" not in tokenizer.normalize("가")
 
 
 def _unknown_words(data: DataSet, tokenizer: Tokenizer) -> list[str]:

@@ -22,6 +22,7 @@ from unmask.reporting.sections import (
     texts_section,
 )
 from unmask.reporting.seeds import read_seeds, seeds_sections
+from unmask.reporting.tagging import TAGGING_SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ SECTIONS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
     "multi-label": MULTI_LABEL_SECTIONS,
     "question-answering": QUESTION_ANSWERING_SECTIONS,
     "regression": REGRESSION_SECTIONS,
+    "tagging": TAGGING_SECTIONS,
     "pretraining": PRETRAINING_SECTIONS,
 }
 """The makers of a report's sections, in order, by what the run's config.json calls its task.

@@ -5,9 +5,11 @@ These sections stand before those of the best trial, whose run the folder of a s
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from unmask.errors import DataError
 from unmask.reporting.page import Plot, Section, html_list, html_table
 from unmask.reporting.plots import _can_draw, _new_figure
 from unmask.reporting.sections import duration, format_score, score_name
@@ -15,21 +17,40 @@ from unmask.reporting.theme import LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from unmask.reporting.record import RunRecord
 
-__all__ = ["count_states", "format_setting", "search_sections"]
+__all__ = ["count_states", "format_setting", "read_search", "search_sections"]
 
 
-def search_sections(search: Mapping[str, Any]) -> list[Callable[[RunRecord], Section | None]]:
-    """Give the makers of a search's sections.
+def read_search(folder: Path) -> dict[str, Any] | None:
+    """Read what a search came to; None where the folder holds none that is complete.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / "search.json"
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"is not JSON ({error}); the search must be repeated", path=path) from error
+    return content
+
+
+def search_sections(search: Mapping[str, Any] | None) -> list[Callable[[RunRecord], Section | None]]:
+    """Give the makers of a search's sections; none where there is no search.
 
     Args:
-        search: what it came to, as `search.json` has it.
+        search: what it came to, as `read_search` gives it.
     """
+    if search is None:
+        return []
     return [lambda _: _trials(search), lambda _: _settings(search), lambda _: _evaluations(search)]
 
 

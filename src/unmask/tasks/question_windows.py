@@ -102,7 +102,7 @@ def encode_questions(
         )
     contexts, context_of = _different([example.context for example in examples])
     questions, question_of = _different([example.question for example in examples])
-    context_ids, character_offsets = _tokenize(contexts, tokenizer)
+    context_ids, offsets = _tokenize(contexts, tokenizer)
     question_ids, _ = _tokenize(questions, tokenizer)
     for what, lengths in (("question", question_ids.lengths[question_of]), ("text", context_ids.lengths[context_of])):
         if not lengths.all():
@@ -124,13 +124,18 @@ def encode_questions(
     first_tokens = ranges(np.zeros_like(num_windows), num_windows) * stride[owner]
     num_context_tokens = np.minimum(room[owner], num_tokens[owner] - first_tokens)
     input_ids, token_type_ids, first_rows = template.fill(
-        question_ids, question_of[owner], query_lengths[owner], context_ids, context_of[owner], first_tokens,
-        num_context_tokens,
-    )  # fmt: skip
+        questions=question_ids,
+        question_of=question_of[owner],
+        query_lengths=query_lengths[owner],
+        contexts=context_ids,
+        context_of=context_of[owner],
+        first_tokens=first_tokens,
+        num_context_tokens=num_context_tokens,
+    )
     windows = offsets_of(num_windows)
 
     # Where the answers are.
-    text = _CharactersOfTokens.of(contexts, context_ids.lengths, character_offsets)
+    text = _CharactersOfTokens.of(contexts, context_ids.lengths, offsets)
     targets, num_lost_answers = None, 0
     if with_targets:
         has_answer = np.array([bool(example.answers) for example in examples])
@@ -203,6 +208,7 @@ class _Template:
 
     def fill(
         self,
+        *,
         questions: Ragged,
         question_of: NDArray[np.int64],
         query_lengths: NDArray[np.int64],

@@ -92,10 +92,9 @@ class TaggedText:
     entities: tuple[Entity, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
-        content = asdict(self)
-        if self.entities is None:
-            del content["entities"]
-        return content
+        content: dict[str, Any] = {"text": self.text, "words": list(self.words)}
+        content |= {"offsets": list(map(list, self.offsets)), "tags": list(self.tags), "scores": list(self.scores)}
+        return content if self.entities is None else content | {"entities": [asdict(span) for span in self.entities]}
 
     def to_cells(self) -> dict[str, str]:
         if self.entities is None:
@@ -146,9 +145,7 @@ class Tagging(Task[TaggedSentence]):
         if reading.columns.text_pair is not None:
             raise SettingsError("tagging reads one text at a time: leave text_pair_column out")
         if reading.column_names:
-            raise SettingsError(
-                "columns of tagged files are named by their numbers, from 1: leave column_names out"
-            )
+            raise SettingsError("columns of tagged files are named by their numbers, from 1: leave column_names out")
         read = partial(
             read_tagged,
             source,
@@ -191,8 +188,9 @@ class Tagging(Task[TaggedSentence]):
             scheme = None if options.tag_scheme == "plain" else options.tag_scheme
         label_scheme = None
         if scheme is not None and options.labels is not None:
-            label_scheme = options.label_scheme or _scheme_of_labels(labels.names)
-            if label_scheme is None or not {name[0] for name in labels.names} <= {"O", *_LETTERS[label_scheme]}:
+            found = _scheme_of_labels(labels.names)
+            label_scheme = options.label_scheme or found
+            if found is None or label_scheme is None or _LETTERS[found] != _LETTERS[label_scheme]:
                 raise SettingsError(
                     f"labels are {' '.join(labels.names)}, which do not mark spans as {label_scheme or scheme} does: "
                     "correct one of the two"
@@ -401,9 +399,10 @@ class Tagging(Task[TaggedSentence]):
         line = prediction.to_dict()
         line |= {"tags": list(tags), "predicted": line["tags"]}
         if self.label_scheme is not None:
-            true = [asdict(entity) for entity in self._entities(example, tags, [1.0] * len(tags))]
-            line |= {"entities": [{k: v for k, v in e.items() if k != "score"} for e in true]}
-            line["predicted_entities"] = prediction.to_dict()["entities"]
+            true = [asdict(span) for span in self._entities(example, tags, [1.0] * len(tags))]
+            line |= {"predicted_entities": line["entities"], "entities": true}
+            for span in true:
+                del span["score"]
         return line
 
     @classmethod

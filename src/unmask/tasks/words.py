@@ -25,7 +25,7 @@ _WORD = re.compile(
     r"""
     \w+://\S*\w/?                                       # an address on the web
     | (?:[^\W\d_]\.){2,}                                # U.S.
-    | [@#]?\w+(?:(?:[-'’.@&/+]|(?<=\d)[,:](?=\d))\w+)*  # a word with what stands inside it: e-mail, 3.5, 10:30, @user
+    | [@#]?\w+(?:(?:[-.@&/+]|['’](?![ㄱ-힣])|(?<=\d)[,:](?=\d))\w+)*  # with what is inside it: e-mail, 3.5, 10:30
     | ([^\w\s])\1*                                      # a mark, or several that are alike: ...
     """,
     re.VERBOSE,

@@ -108,8 +108,8 @@ def compare(first: str, second: str, /, *, metric: str | None = None, output: Pa
     sides = [_read(Path(run)) for run in (first, second)]
     task = _task_of(sides)
     for side in sides:
-        for lines in side.lines:
-            _refuse_other_examples(task, sides[0].lines[0], lines, (first, str(side.folder)))
+        for folder, lines in zip(side.folders, side.lines, strict=True):
+            _refuse_other_examples(task, sides[0].lines[0], lines, (str(sides[0].folders[0]), str(folder)))
     name, score = _choose(task, sides, metric)
     terms = [[score.terms(lines) for lines in side.lines] for side in sides]
     made = [
@@ -142,9 +142,10 @@ def compare(first: str, second: str, /, *, metric: str | None = None, output: Pa
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What is read of a run: of each seed its lines of `predictions_dev.jsonl`."""
+    """What is read of a run: of each seed its folder, and its lines of `predictions_dev.jsonl`."""
 
     folder: Path
+    folders: tuple[Path, ...]
     config: dict[str, Any]
     seeds: tuple[int, ...]
     lines: tuple[list[dict[str, Any]], ...]
@@ -163,6 +164,7 @@ def _read(folder: Path) -> _Run:
             )
     return _Run(
         folder=folder,
+        folders=tuple(parts),
         config=config,
         seeds=tuple(record.config.get("seed", 0) for record in records),
         lines=tuple(record.predictions for record in records),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import random
 import shlex
@@ -31,10 +32,10 @@ from unmask.data import names_a_file
 from unmask.errors import DataError, SettingsError
 from unmask.files import lock_folder, new_folder, write_bytes, write_json
 from unmask.reporting import SECTIONS, RunRecord, write_report
-from unmask.reporting.search import format_setting, search_sections
-from unmask.tasks import TASKS, FineTuning
+from unmask.reporting.search import format_setting, read_search, search_sections
+from unmask.tasks import TASKS, Columns, FineTuning, predict_logits
 from unmask.training import DivergedError, TrainingSettings, Tuning, training_device
-from unmask.workflows.evaluate import evaluate
+from unmask.workflows.evaluate import make_entry
 from unmask.workflows.finetune import train_one
 from unmask.workflows.finetune_data import Prepared, prepare
 from unmask.workflows.run_folder import (
@@ -47,6 +48,7 @@ from unmask.workflows.run_folder import (
 from unmask.workflows.run_settings import resolve_settings, with_types
 from unmask.workflows.search_space import PAPER_GRID, Space, parse_space
 from unmask.workflows.settings import FinetuneSettings
+from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +88,7 @@ class SearchSettings(FinetuneSettings):
     """
 
     may_change: ClassVar[tuple[str, ...]] = (*FinetuneSettings.may_change, "trials", "keep_models")
+    recorded: ClassVar[tuple[str, ...]] = (*FinetuneSettings.recorded, "best")
 
     space: tuple[str, ...] = ()
     trials: int | None = None
@@ -299,9 +302,10 @@ class _Watched(FineTuning):
             assert self._settings.output_dir is not None
             self._number = len(RunRecord.read(self._settings.output_dir).epochs)
         self._number += 1
-        if self._metric in scores and self._trial.report(self._number, scores[self._metric]) and not self._is_last:
+        score = scores.get(self._metric, math.nan)
+        if math.isfinite(score) and self._trial.report(self._number, score) and not self._is_last:
             raise _Pruned
-        return scores
+        return scores  # the loop says what is wrong with a score that is missing or no number
 
     @property
     def _is_last(self) -> bool:
@@ -383,8 +387,8 @@ def _scores(record: RunRecord) -> dict[str, float]:
 
 
 def _is_complete(folder: Path, total: int) -> bool:
-    path = folder / _SUMMARY
-    return path.is_file() and is_complete(folder) and len(json.loads(path.read_bytes())["trials"]) >= total
+    summary = read_search(folder)
+    return summary is not None and is_complete(folder) and len(summary["trials"]) >= total
 
 
 def _remove_what_is_not_kept(study: Study, settings: SearchSettings, *, is_best_copied: bool = False) -> None:
@@ -424,28 +428,27 @@ def _finish(study: Study, settings: SearchSettings) -> None:
     for name in _OF_THE_BEST:
         write_bytes(folder / name, (own / name).read_bytes())
     config, of_best = (json.loads((path / "config.json").read_bytes()) for path in (folder, own))
-    tried = {*best.point, *FinetuneSettings.recorded}
-    write_json(folder / "config.json", config | {name: of_best[name] for name in tried})
-    entries = [*RunRecord.read(own).evaluations, *(_evaluate(settings, source) for source in settings.test)]
+    sizes = {name: of_best[name] for name in FinetuneSettings.recorded}
+    write_json(folder / "config.json", config | sizes | {"best": {name: of_best[name] for name in best.point}})
+    entries = [*RunRecord.read(own).evaluations, *_test(settings)]
     write_json(folder / "evaluation.json", entries)
     result = _summarize(study, settings, best.number, entries)
     write_report(folder, sections=[*search_sections(result.to_dict()), *SECTIONS.get(settings.task, ())])
     write_json(folder / _SUMMARY, result.to_dict())  # last: it tells that the search is complete
 
 
-def _evaluate(settings: SearchSettings, source: str) -> dict[str, Any]:
-    """Score the best trial's model on a test file."""
+def _test(settings: SearchSettings) -> list[dict[str, Any]]:
+    """Score the best trial's model on the test files, which no trial has seen."""
+    if not settings.test:
+        return []
     assert settings.output_dir is not None
-    return evaluate(
-        str(settings.output_dir / "model"),
-        data=source,
-        split=None if names_a_file(source) else "test",
-        data_dir=settings.data_dir,
-        column_names=settings.column_names,
-        text_column=settings.text_column,
-        text_pair_column=settings.text_pair_column,
-        label_column=settings.label_column,
-    )
+    trained, entries = load_trained(settings.output_dir), []
+    for source in settings.test:
+        examples = trained.read(source, columns=Columns(), split=None if names_a_file(source) else "test")
+        samples = trained.encode(examples)
+        logits = predict_logits(trained.pretrained.model, trained.task, samples)
+        entries.append(make_entry(trained.task, examples, samples, logits, name=source))
+    return entries
 
 
 def _summarize(study: Study, settings: SearchSettings, best: int, entries: list[dict[str, Any]]) -> SearchResult:
@@ -506,7 +509,8 @@ def _next_command(settings: SearchSettings, point: Mapping[str, Any]) -> str:
 
 def _result(folder: Path) -> SearchResult:
     """Read back what a complete search came to."""
-    summary = json.loads((folder / _SUMMARY).read_bytes())
+    summary = read_search(folder)
+    assert summary is not None
     names = {field.name for field in dataclasses.fields(SearchResult)}
     found = {name: value for name, value in summary.items() if name in names}
     places = {"output_dir": folder, "model": folder / "model", "report": folder / _REPORT}

@@ -36,20 +36,26 @@ _RANGE = re.compile(rf"(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})\s*(?P<log
 _OTHER_NAMES = {"batch_size": "global_batch_size", "lr": "learning_rate"}  # what the papers write
 
 _SAME_FOR_ALL = {
-    "seed": "the best of several seeds is the luckiest: try each point with one, and the best with several",
-    **dict.fromkeys(
-        ("task", "train", "dev", "dev_fraction", "test", "metric_for_best", "labels", "score_range"),
-        "trials with another one cannot be compared",
-    ),
-    **dict.fromkeys(
-        ("column_names", "text_column", "text_pair_column", "label_column", "label_separator", "data_dir"),
-        "it says how the files are read, which is the same for all trials",
-    ),
-    **dict.fromkeys(
-        ("output_dir", "overwrite", "resume", "save_steps", "log_steps", "device"),
-        "it has no part in how well a model learns",
-    ),
+    name: why
+    for names, why in (
+        ("seed seeds", "the best of several seeds is the luckiest: try each point with one, and the best with several"),
+        (
+            "task train dev dev_fraction dev_seed test metric_for_best labels score_range answer_rules",
+            "trials with another one cannot be compared",
+        ),
+        (
+            "column_names text_column text_pair_column label_column label_separator text_unit tag_scheme repair_spans "
+            "data_dir",
+            "it says how the files are read, which is the same for all trials",
+        ),
+        (
+            "output_dir overwrite resume save_steps log_steps device",
+            "it has no part in how well a model learns",
+        ),
+    )
+    for name in names.split()
 }
+"""Settings that cannot be searched, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)

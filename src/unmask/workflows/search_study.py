@@ -207,7 +207,7 @@ class Trial:
         with _quiet():
             if evaluation not in self.record.reports:  # a trial that goes on repeats what it had not saved
                 self._trial.report(score, evaluation)
-            return self._trial.should_prune()
+            return bool(self._trial.should_prune())
 
     def add_seconds(self, seconds: float) -> None:
         self._trial.set_user_attr("seconds", self.record.seconds + seconds)

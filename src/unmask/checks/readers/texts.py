@@ -10,7 +10,7 @@ from unmask.checks.subject import Item
 from unmask.data import Table, read_table
 from unmask.data.sources import suffix_of
 from unmask.errors import DataError
-from unmask.tasks import MultiLabel
+from unmask.tasks import MultiLabel, Regression
 from unmask.tasks.multi_label import _parse as parse_labels
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ _TABS, _LINES = (".tsv", ".txt"), (".tsv", ".txt", ".csv", ".jsonl", ".json")
 
 
 def _read_texts(kind: type[TextTask], source: str, path: Path | None, reading: Reading, log: Log) -> list[TextExample]:
-    table = _read_table(source, path, reading, log)
-    if table is None:
+    found = _read_table(source, path, reading, log)
+    if found is None:
         return []
+    table = found
 
     def read(rows: Sequence[int]) -> list[TextExample]:
         columns = {name: [values[i] for i in rows] for name, values in table.columns.items()}
@@ -109,7 +110,11 @@ def read_one_label(kind: type[TextTask]) -> Reader:
     """Make the reader of a task with one label, or score, a text."""
 
     def read(source: str, path: Path | None, reading: Reading, log: Log) -> list[Item]:
-        return _text_items(_read_texts(kind, source, path, reading, log), lambda example: (example.label or "",))
+        return _text_items(_read_texts(kind, source, path, reading, log), labels_of)
+
+    def labels_of(example: TextExample) -> tuple[str, ...]:
+        label = example.label or ""
+        return (f"{float(label):g}" if kind is Regression else label,)  # 4.40 is 4.4
 
     return read
 
