@@ -38,7 +38,7 @@ def test_warnings_end_well(place, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.strip() for line in out.splitlines()]
-    assert any(line.startswith("│ train │ train.tsv │") and "bad 12, good 12" in line for line in lines)
+    assert any(line.startswith("│ train │ train.tsv │") and "bad: 12, good: 12" in line for line in lines)
     assert any(line.startswith("dev.tsv:2") and "stands in train.tsv, line 25, too" in line for line in lines)
     assert "-> take it out of train: what a model has seen is no test of it" in lines
     assert lines.index("1 warning") < lines.index("1 note")
@@ -48,6 +48,11 @@ def test_warnings_end_well(place, capsys):
 def test_nothing_found(place, capsys):
     assert unmask("check", "--train", "train.tsv", "--model", "tokenizer") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "nothing was found"
+
+
+def test_the_file_may_stand_first(place, capsys):
+    assert unmask("check", "train.tsv", "--task", "classification", "--model", "None", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["data"][0]["data"] == "train.tsv"
 
 
 def test_errors_exit_with_3(place, capsys):

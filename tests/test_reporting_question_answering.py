@@ -5,6 +5,7 @@ Run: pytest tests/test_reporting_question_answering.py
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -104,8 +105,6 @@ def test_a_question_is_of_the_kind_of_its_first_question_word(question: str, wor
 
 def rows(html: str) -> list[list[str]]:
     """The cells of a section's table."""
-    import re
-
     body = html[html.index("<tbody>") : html.index("</tbody>")]
     return [re.findall(r"<td>(.*?)</td>", row) for row in body.split("</tr>") if "<td>" in row]
 

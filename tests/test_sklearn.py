@@ -142,7 +142,7 @@ def test_pairs_come_in_every_shape(make: Callable[..., UnmaskClassifier], tmp_pa
         assert (other == given[0]).all()
     estimator = make(epochs=1).fit(pairs, NUMBERS)
     swapped = estimator.predict_proba([(second, first) for first, second in pairs[:7]])
-    assert not np.allclose(swapped, given[0])
+    assert (swapped != given[0]).any()
     with pytest.raises(DataError, match="X, line 2: some examples are pairs, and this is a text alone"):
         estimator.predict([pairs[0], "a king"])
 
@@ -151,8 +151,8 @@ def test_pairs_come_in_every_shape(make: Callable[..., UnmaskClassifier], tmp_pa
 
 
 def test_grid_search_cross_validation_and_pipelines(make: Callable[..., UnmaskClassifier]) -> None:
-    steps = [("clean", FunctionTransformer(lambda X: [text.lower() for text in X])), ("bert", make(global_batch_size=4))]
-    pipeline = Pipeline(steps)
+    lower = FunctionTransformer(lambda X: [text.lower() for text in X])
+    pipeline = Pipeline([("lower", lower), ("bert", make(global_batch_size=4))])
     grid = {"bert__learning_rate": [1e-9, 5e-3], "bert__epochs": np.array([8])}
     search = GridSearchCV(pipeline, grid, cv=2).fit(TEXTS, NUMBERS)
     assert search.best_params_ == {"bert__learning_rate": 5e-3, "bert__epochs": 8}
@@ -266,7 +266,8 @@ def test_regression(make: Callable[..., Any], tmp_path: Path) -> None:
         (["a king", "  "] * 10, ["x", "y"] * 10, DataError, "line .*: the text is empty"),
         (["a king"] * 20, ["x"] * 20, DataError, "every label is 'x': a classifier needs examples of at least two"),
         (["a king"] * 20, ["x", ""] * 10, DataError, "line .*: the label is empty"),
-        (["a king"] * 20, np.array([1, "1"] * 10, object), (DataError, ValueError, TypeError), ""),
+        (["a king"] * 20, np.array([1, "1"] * 10, object), DataError, "y: labels are all words or all numbers"),
+        (["a king"] * 20, [b"x", b"y"] * 10, DataError, "y: labels are all words or all numbers"),
         (["a king"] * 20, np.linspace(0, 1, 20), ValueError, "Unknown label type: continuous"),
         (["a king"], ["x"], DataError, "1 rows cannot be parted into train and dev"),
     ],

@@ -160,6 +160,7 @@ def test_the_dev_texts_are_judged_cross_fitted_and_others_are_not() -> None:
     )
     other = calibration_of(examples_of(labels, source="test.tsv"))
     assert not other["cross_fitted"]
+    assert dev["curve"] == other["curve"]  # two temperatures would mix up which texts are surest
     for state, temperature in (("before", 1.0), ("after", task.temperature)):
         expected = calibration_report(logits, labels, temperature=temperature).to_dict()
         assert other[state]["metrics"] == pytest.approx(expected["metrics"])

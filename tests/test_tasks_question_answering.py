@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from unmask.packing import pad
 from unmask.ragged import Ragged, offsets_of
 from unmask.tasks import (
     IGNORED,
-    TASKS,
     FineTuning,
     QuestionAnswering,
     QuestionSamples,
@@ -96,7 +96,7 @@ def encode(
 
 def random_examples(rng: np.random.Generator, count: int, *, longest: int = 60) -> list[QuestionExample]:
     """Questions of contexts of other lengths, some without an answer; some ask of the same context."""
-    examples = []
+    examples: list[QuestionExample] = []
     for number in range(count):
         words = rng.choice(NOUNS + VERBS, int(rng.integers(1, longest)))
         context = " ".join(words) if number % 3 else (examples[-1].context if examples else "dog cat bird")
@@ -226,8 +226,6 @@ def test_a_target_is_the_answer_to_the_letter(trained: dict[tuple[str, str], Tok
 
 
 def _words(context: str) -> list[Any]:
-    import re
-
     return list(re.finditer(r"\w+|[^\w\s]", context))
 
 
@@ -415,7 +413,7 @@ def test_the_best_spans_are_those_found_by_force(tokenizer: Tokenizer, n_best: i
     compared = 0
     for longest, length, stride in ((1, 14, 3), (4, 20, 5), (30, 40, 40), (100, 15, 1)):
         examples = random_examples(rng, 23)
-        options = {"doc_stride": stride, "max_answer_length": longest, "n_best_size": n_best}
+        options: dict[str, Any] = {"doc_stride": stride, "max_answer_length": longest, "n_best_size": n_best}
         task = QuestionAnswering(TaskOptions(**options, null_score_diff_threshold=0.25))
         samples = task.encode(examples, tokenizer, max_seq_length=length)
         logits = random_logits(samples, rng)
@@ -661,7 +659,7 @@ def test_squad_s_dev_set_with_perfect_logits_has_perfect_scores(data_dir: Path, 
     if not path.is_file():
         pytest.skip(f"{path} is missing")
     examples = QuestionAnswering.read(path, Reading())[:800]
-    task = TASKS["question-answering"].for_training(examples, TaskOptions(doc_stride=64))
+    task = QuestionAnswering.for_training(examples, TaskOptions(doc_stride=64))
     samples = task.encode(examples, Tokenizer.from_folder(minilm), max_seq_length=192)
     assert len(samples.input_ids) > len(examples)
     scores = task.score(examples, samples, pointing_logits(samples))

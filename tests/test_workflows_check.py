@@ -277,7 +277,7 @@ def test_problems_and_advice_are_whole(tmp_path):
     assert [str(finding) for finding in report.findings] == [
         f"{train}, line 27: expected 2 columns ('sentence', 'label') and found 1: correct the row, or the names of the "
         "columns",
-        f"{dev}, line 9: the label 'bda', of 1 place here, stands in no example of {train}: correct it, or add "
+        f"{dev}, line 9: the label 'bda' is not one the model was given to learn (bad, good): mend the label, or add "
         "examples of it to the training file",
         f"{train}, line 26: labelled bad here and good in line 2: 'the dog sleep.': find out which is right: a model "
         "cannot learn both",
@@ -285,9 +285,11 @@ def test_problems_and_advice_are_whole(tmp_path):
         "out of train: what a model has seen is no test of it",
     ]
     assert report.summary() == "2 errors, 2 warnings"
-    assert report.lines(least="error") == [f"error: {finding}" for finding in report.findings[:2]]
-    assert len(report.lines()) == 4
+    assert report.lines("error") == [f"error: {finding}" for finding in report.findings[:2]]
+    assert report.lines() == [f"warning: {finding}" for finding in report.findings[2:]]
     assert report.sets[0].num_refused == 1
+    again = check(train=write(tmp_path / "train.tsv", [*GOOD, *GOOD[:3]]), model=None).lines()
+    assert [line.endswith(" in train and in dev (and 2 more)") for line in again] == [True]
     with pytest.raises(DataError, match=r"expected 2 columns .*\(and 1 more errors") as raised:
         report.raise_for_errors()
     assert raised.value.line == 27

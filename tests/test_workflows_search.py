@@ -500,16 +500,17 @@ def test_where_every_trial_bursts_it_says_so(
 def test_more_trials_may_be_added_and_the_data_are_prepared_once(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unmask.workflows import search as module
+    from unmask.workflows import finetune_data
 
     prepared: list[FinetuneSettings] = []
-    original = module.prepare
+    original = finetune_data.prepare
 
     def prepare(settings: FinetuneSettings, **how: Any) -> Any:
         prepared.append(settings)
         return original(settings, **how)
 
-    monkeypatch.setattr(module, "prepare", prepare)
+    for module in ("search", "search_trials"):
+        monkeypatch.setattr(f"unmask.workflows.{module}.prepare", prepare)
     folder = tmp_path / "search"
     settings = SearchSettings(
         model=str(place / "bert"),
@@ -572,6 +573,9 @@ def test_a_search_and_a_run_do_not_take_each_other_s_folder(
     assert "files that are no run's" in capsys.readouterr().err
     assert unmask("search", "--resume", "--output-dir", tmp_path / "nothing") == 3
     assert "there is no search here to resume" in capsys.readouterr().err
+    assert unmask("search", *files(place), "--test", tmp_path / "no.tsv", "--output-dir", tmp_path / "new", *GRID) == 3
+    assert "no.tsv" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
     (folder / "thesis.txt").write_text("mine")
     assert unmask("search", *files(place), "--overwrite", "--output-dir", folder, *GRID) == 3
     assert "no search's (thesis.txt)" in capsys.readouterr().err

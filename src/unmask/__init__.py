@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from unmask.workflows.pretrain import pretrain
     from unmask.workflows.pretrain_settings import PretrainSettings
     from unmask.workflows.recipes import load_recipe
-    from unmask.workflows.search import SearchSettings, search
+    from unmask.workflows.search import search
+    from unmask.workflows.search_settings import SearchSettings
     from unmask.workflows.settings import FinetuneSettings
     from unmask.workflows.tokenizer import tokenizer_report, train_tokenizer
 
@@ -75,7 +76,7 @@ _HOMES = {
     "PackedBatch": "unmask.packing",
     "PaddedBatch": "unmask.packing",
     "PretrainSettings": "unmask.workflows.pretrain_settings",
-    "SearchSettings": "unmask.workflows.search",
+    "SearchSettings": "unmask.workflows.search_settings",
     "Tokenizer": "unmask.tokenization",
     "UnmaskClassifier": "unmask.sklearn",
     "UnmaskRegressor": "unmask.sklearn",

@@ -255,18 +255,20 @@ class UnmaskClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable label of each text or pair, (n,), of the type of those given to `fit`."""
-        return self.classes_[self._logits(X).argmax(1)]
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(1)]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """The probability of each of `classes_`, (n, num_classes), calibrated."""
-        logits = self._logits(X)
-        return softmax(logits, temperature=self.trained_.task.temperature)
+        logits, task = self._logits(X), self.trained_.task
+        assert isinstance(task, Classification)
+        return softmax(logits, temperature=task.temperature)
 
     def _learn_targets(self, y: NDArray[Any]) -> dict[str, Any]:
+        if not all(isinstance(label, str if y.dtype == object else str | int | float) for label in y.tolist()):
+            raise DataError("labels are all words or all numbers, and these are not: write them alike", path="y")
         check_classification_targets(y)
         self.classes_ = np.unique(y)
-        if any(not isinstance(value, str | int | float) for value in self.classes_.tolist()):
-            raise DataError("a label is neither word nor number: write all labels as one or the other", path="y")
         return {"labels": _names(self.classes_)}
 
     def _write_targets(self, y: NDArray[Any]) -> list[str]:

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _RARE = 10  # examples
+_MOST_SHOWN = 10  # labels in one message
 _MAJORITY = 0.9  # of the examples
 
 
@@ -59,7 +60,7 @@ def find_one_class(subject: Subject) -> Iterator[Finding]:
                 "one_class",
                 f"every label is {next(iter(counts))!r}",
                 severity="error",
-                advice="give examples of two labels at least",
+                advice="a classifier needs examples of at least two classes",
             )
 
 
@@ -99,27 +100,21 @@ def find_majority(subject: Subject) -> Iterator[Finding]:
 def find_unseen_labels(subject: Subject) -> Iterator[Finding]:
     """Labels of dev or test that no training example has; labels that are not among those given."""
     given = {part for label in subject.options.labels or () for part in (label, *label.split("=", 1))}
-    known = given | {label for data in _training_sets(subject) for label in count_labels(data)}
-    for data in subject.sets:
-        if data.role == "train" and given:
-            strange = [label for label in count_labels(data) if label not in given]
-            advice = "correct it, or name it in --labels"
-            what = "is not among those given"
-        elif subject.train is not None and data.role != "train":
-            strange = [label for label in count_labels(data) if label not in known]
-            advice = "correct it, or add examples of it to the training file"
-            what = f"stands in no example of {subject.train.path}"
-        else:
+    learnt = sorted({label for data in _training_sets(subject) for label in count_labels(data)})
+    listed = [label.split("=", 1)[0] for label in subject.options.labels or learnt]
+    shown = ", ".join(listed[:_MOST_SHOWN]) + (f", {len(listed) - _MOST_SHOWN} more" if listed[_MOST_SHOWN:] else "")
+    for data in subject.sets if listed else ():
+        if data.role == "train" and not given:
             continue
-        for label in strange:
-            count = count_labels(data)[label]
-            yield data.finding(
-                "unseen_label",
-                f"the label {label!r}, of {count:,} {'place' if count == 1 else 'places'} here, {what}",
-                _first(data, label),
-                severity="error",
-                advice=advice,
-            )
+        for label in count_labels(data):
+            if label not in (given or learnt):
+                yield data.finding(
+                    "unseen_label",
+                    f"the label {label!r} is not one the model was given to learn ({shown})",
+                    _first(data, label),
+                    severity="error",
+                    advice="mend the label, or add examples of it to the training file",
+                )
 
 
 def find_missing_labels(subject: Subject) -> Iterator[Finding]:

@@ -87,10 +87,10 @@ def find_unseen_types(subject: Subject) -> Iterator[Finding]:
                     yield replace(
                         data.finding(
                             "unseen_label",
-                            f"the tag {tag!r} stands in no sentence of {subject.train.path}",
+                            f"the tag {tag!r} is not one the model was given to learn",
                             item,
                             severity="error",
-                            advice="correct it, or add examples of it to the training file",
+                            advice="mend the tag, or add examples of it to the training file",
                         ),
                         line=line,
                     )

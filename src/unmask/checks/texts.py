@@ -39,8 +39,11 @@ def find_empty_texts(subject: Subject) -> Iterator[Finding]:
         for item in data.items:
             is_empty = [not text.strip() for text in item.texts]
             if all(is_empty):
-                advice = "fill it in, or leave the row out"
-                yield data.finding("empty_field", "the text is empty", item, severity="error", advice=advice)
+                problem, advice = (
+                    "the text is empty, there is nothing to read in it",
+                    "fill it in, or leave the row out",
+                )
+                yield data.finding("empty_field", problem, item, severity="error", advice=advice)
             elif any(is_empty):
                 which = "first" if is_empty[0] else "second"
                 advice = "fill it in, or leave the row out"

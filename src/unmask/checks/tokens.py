@@ -160,7 +160,8 @@ def find_nothing_left(subject: Subject) -> Iterator[Finding]:
             if any(text.strip() for text in item.texts):  # else there is another finding
                 yield data.finding(
                     "nothing_left",
-                    f"the tokenizer of {subject.model} leaves nothing of {' | '.join(item.texts)[:40]!r}",
+                    f"the text is empty to the tokenizer of {subject.model}, which leaves nothing of "
+                    f"{' | '.join(item.texts)[:40]!r}",
                     item,
                     severity="error",
                     advice="leave the row out",

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from unmask.workflows.check import CheckReport
 
 _HELP = """\
-The task may stand first, without its flag. --config takes a recipe for unmask finetune; what it says of training is
-passed over. Of each kind of finding the first three are shown, and by --json all of them. Errors, at which training
-would stop, exit with 3; warnings and notes with 0.
+The task may stand first, without its flag, or the file to train on. --config takes a recipe for unmask finetune; what
+it says of training is passed over. Of each kind of finding the first three are shown, and by --json all of them.
+Errors, at which training would stop, exit with 3; warnings and notes with 0.
 
   unmask check classification --train train.tsv --dev dev.tsv --model minilm
   unmask check --config recipes/cola.yaml
@@ -35,10 +35,12 @@ def run(arguments: Sequence[str]) -> None:
     """Parse, look, print the findings by their severity; errors end with exit code 3."""
     from rich.console import Console
 
+    from unmask.checks import READERS
     from unmask.workflows.check import CheckSettings, check
 
     if arguments and not arguments[0].startswith("-"):
-        arguments = ["--task", *arguments]
+        is_task = arguments[0] in READERS or any(argument.split("=")[0] == "--train" for argument in arguments)
+        arguments = ["--task" if is_task else "--train", *arguments]
     settings, as_json = parse_with_json(CheckSettings, _arguments(arguments), command="check", more_help=_HELP)
     report = check(settings)
     if as_json:
@@ -99,7 +101,7 @@ def _sets_table(report: CheckReport) -> Table:
         else:
             cells += [f"{data.mean_tokens:.1f}", f"{data.max_tokens:,}", f"{data.num_long:,}"]
             cells += [f"{data.unknown_rate:.2%}"]
-        shown = [f"{label} {count:,}" for label, count in list(data.labels.items())[:_MOST_LABELS]]
+        shown = [f"{label}: {count:,}" for label, count in list(data.labels.items())[:_MOST_LABELS]]
         more = [f"{data.num_labels - len(shown)} more"] if data.num_labels > len(shown) else []
         table.add_row(*map(Text, cells), *([Text(", ".join(shown + more))] if has_labels else []))
     return table

@@ -29,7 +29,8 @@ The task may stand first, without its flag. --config takes a recipe of unmask fi
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, search, say what came of it."""
-    from unmask.workflows.search import SearchSettings, search
+    from unmask.workflows.search import search
+    from unmask.workflows.search_settings import SearchSettings
 
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--task", *arguments]

@@ -27,12 +27,15 @@ def evaluations_table(evaluations: Sequence[dict[str, Any]]) -> Table:
 
 
 def seeds_table(seeds: dict[str, Any]) -> Table:
-    """Draw the scores of each seed, then mean and standard deviation: of the dev set, and of each other file."""
-    from rich.table import Table
+    """Draw the scores of each seed, then mean ± standard deviation: of the dev set, and of each other file.
+
+    The two stand one below the other, so that four scores fit a terminal of 80 columns.
+    """
+    from rich.table import Column, Table
     from rich.text import Text
 
     metrics = list(seeds["dev"])
-    table = Table("data", "seed", *metrics, "")
+    table = Table("data", *(Column(name, no_wrap=True) for name in ("seed", *metrics, "")))
     sets = [("dev", seeds["dev"], [entry["dev"] for entry in seeds["seeds"]])]
     for place, entry in enumerate(seeds["evaluations"]):
         sets.append((entry["data"], entry["metrics"], [one["evaluations"][place]["metrics"] for one in seeds["seeds"]]))
@@ -41,11 +44,10 @@ def seeds_table(seeds: dict[str, Any]) -> Table:
             is_kept = entry["seed"] == seeds["best_seed"]
             note = "collapsed" if entry["is_collapsed"] else "kept" if is_kept else ""
             table.add_row(Text(data), f"{entry['seed']}", *(f"{values[name]:.4f}" for name in metrics), note)
-        spreads = (
-            f"{summary['mean']:.4f}" + ("" if summary["std"] is None else f" ± {summary['std']:.4f}")
-            for summary in (summaries[name] for name in metrics)
-        )
-        table.add_row(Text(data), "mean ± std", *spreads, "", style="bold", end_section=True)
+        over = [summaries[name] for name in metrics]
+        table.add_row(Text(data), "mean", *(f"{summary['mean']:.4f}" for summary in over), "", style="bold")
+        stds = ("" if summary["std"] is None else f"{summary['std']:.4f}" for summary in over)
+        table.add_row(Text(data), "± std", *stds, "", style="bold", end_section=True)
     return table
 
 

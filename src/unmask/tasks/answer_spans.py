@@ -65,7 +65,7 @@ class QuestionAnswer:
         text, score, start, end: of the answer, as in `AnswerCandidate`.
         is_impossible: whether it is that the text holds no answer.
         null_score: score of no answer less that of the best span: the higher, the surer that there is none.
-        n_best: the best answers by their score, none among them where the model may give none.
+        n_best: the best spans by their score; where the model may give no answer, that stands among them too.
     """
 
     id: str

@@ -118,14 +118,16 @@ def calibration_entry(
 
     Returns:
         "temperature"; whether texts are judged "cross_fitted"; "before" it and "after" it the "metrics" and "bins" of a
-        `CalibrationReport`; "curve", of coverage against risk, after it; and "thresholds": for several costs of a
+        `CalibrationReport`; "curve", of coverage against risk, at the temperature itself; and "thresholds": for several costs of a
         mistake, in abstentions, what answering from the threshold that follows from the cost comes to, and what the
         one would that is best on these very texts.
     """
     divisors = np.full(len(labels), temperature) if cross_fitted is None else cross_fitted
     scaled = logits / divisors[:, None]
     before, after = (calibration_report(values, labels).to_dict() for values in (logits, scaled))
-    curve = after["curve"]
+    # Two temperatures would mix up which texts are surest, so the curve is that of the model's own.
+    curve = calibration_report(logits, labels, temperature=temperature).to_dict()["curve"]
+    after["metrics"]["aurc"] = curve["aurc"]
     shown = np.unique(np.linspace(0, len(curve["risk"]) - 1, _POINTS).round().astype(np.int64))
     for name in ("threshold", "coverage", "risk"):
         curve[name] = [curve[name][i] for i in shown]
@@ -142,7 +144,7 @@ def calibration_entry(
 def _thresholds(confidence: NDArray[np.float64], is_right: NDArray[np.bool_]) -> list[dict[str, float]]:
     rows = []
     for cost in _COSTS:
-        threshold = Abstaining(mistake_cost=cost).threshold
+        threshold = 1 - 1 / cost
         best = choose_abstention(confidence, is_right, cost_of_error=cost, cost_of_abstaining=1)
         is_answered = confidence >= threshold
         num_wrong = int((is_answered & ~is_right).sum())

@@ -61,7 +61,7 @@ class TaskOptions:
             conlleval does, in place of refusing the file.
         max_query_length: tokens of a question that are read, its first; never over half of what there is room for.
         max_answer_length: tokens of the longest answer.
-        n_best_size: how many answers of a question are told, the best first.
+        n_best_size: how many answers are told of a question, the best first, beside that there is none.
         answer_rules: how answers are compared: as SQuAD 1.1 or 2.0 does, by words, or KorQuAD 1.0, by characters.
         null_score_diff_threshold: a question is answered with nothing where the score of that is above the best
             answer's by more than this. None tunes it on the dev set; where all questions there have answers, a model

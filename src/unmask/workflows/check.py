@@ -161,17 +161,16 @@ class CheckReport:
         parts = [f"{count:,} {severity}{'' if count == 1 else 's'}" for severity, count in self.counts.items() if count]
         return ", ".join(parts) or "nothing was found"
 
-    def lines(self, *, least: Severity = "warning") -> list[str]:
+    def lines(self, *severities: Severity) -> list[str]:
         """Each kind of finding in a line, its first and how many more: what a run says before it begins.
 
         Args:
-            least: the least severity to tell.
+            severities: those to tell; without any, warnings.
         """
-        told = _SEVERITIES[: _SEVERITIES.index(least) + 1]
         return [
             f"{group[0].severity}: {group[0]}" + (f" (and {len(group) - 1:,} more)" if len(group) > 1 else "")
             for group in self.groups
-            if group[0].severity in told
+            if group[0].severity in (severities or ("warning",))
         ]
 
     def raise_for_errors(self) -> None:

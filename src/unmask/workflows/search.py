@@ -13,30 +13,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import random
 import shlex
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
 from unmask.data import names_a_file
 from unmask.errors import DataError, SettingsError
 from unmask.files import lock_folder, new_folder, write_bytes, write_json
 from unmask.reporting import SECTIONS, RunRecord, write_report
-from unmask.reporting.search import format_setting, read_search, search_sections
-from unmask.tasks import TASKS, Columns, FineTuning, predict_logits
-from unmask.training import DivergedError, TrainingSettings, Tuning, training_device
+from unmask.reporting.search import read_search, search_sections
+from unmask.tasks import TASKS, Columns, predict_logits
+from unmask.training import DivergedError, training_device
 from unmask.workflows.evaluate import make_entry
-from unmask.workflows.finetune import train_one
 from unmask.workflows.finetune_data import Prepared, prepare
 from unmask.workflows.run_folder import (
     as_json,
@@ -46,60 +42,20 @@ from unmask.workflows.run_folder import (
     refuse_changed_data,
 )
 from unmask.workflows.run_settings import resolve_settings, with_types
+from unmask.workflows.search_settings import SEEDS_AFTERWARDS, SearchSettings, trial_folder, trial_settings
 from unmask.workflows.search_space import PAPER_GRID, Space, parse_space
+from unmask.workflows.search_trials import Trials, dev_scores
 from unmask.workflows.settings import FinetuneSettings
 from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from unmask.workflows.search_study import Study
 
-    from torch import nn
+__all__ = ["SearchResult", "search"]
 
-    from unmask.workflows.search_study import Study, Trial
-
-__all__ = ["SearchResult", "SearchSettings", "search"]
-
-_SEEDS_AFTERWARDS = 5
 _JOURNAL, _SUMMARY, _REPORT = "study.jsonl", "search.json", "report.html"
 _OF_THE_BEST = ("metrics.jsonl", "predictions_dev.jsonl", "evaluation_dev.json")  # what its run left, beside its model
 _OF_A_SEARCH = {_JOURNAL, _SUMMARY, _REPORT, *_OF_THE_BEST, "evaluation.json", "data.json", "model", "adapter", "plots"}
-_SHARED = {field.name for kind in (TrainingSettings, Tuning) for field in dataclasses.fields(kind)}
-"""Settings that leave the data as they are: trials that differ in no other share them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings(FinetuneSettings):
-    """Fine-tune with many settings, a run each, and keep the best by dev.
-
-    All settings of a fine-tuning run are those of each trial, but for those that the space names.
-
-    Args:
-        space: what to try: `name=a,b,c` for each of these values, `name=low..high` for any number between, and
-            `name=low..high:log` to draw small ones as often as large; or a YAML file of such lines. None at all is the
-            grid of Devlin et al. (2019): global_batch_size 16, 32; learning_rate 5e-5, 3e-5, 2e-5; epochs 2, 3, 4.
-        trials: how many. None tries every point of a grid; a number draws as many of its points. A space with a range
-            has no end, so it needs a number: each trial is then drawn by what the earlier ones came to (TPE).
-        pruner: which trials end early: "none"; "median" those whose best dev score so far is behind the median of the
-            others after as many evaluations; "halving" the worse half after 1, 2, 4, ... evaluations.
-        keep_models: keep the model of every trial, not of the best alone.
-
-    Raises:
-        SettingsError: a value outside its range, or two that contradict one another.
-    """
-
-    may_change: ClassVar[tuple[str, ...]] = (*FinetuneSettings.may_change, "trials", "keep_models")
-    recorded: ClassVar[tuple[str, ...]] = (*FinetuneSettings.recorded, "best")
-
-    space: tuple[str, ...] = ()
-    trials: int | None = None
-    pruner: Literal["none", "median", "halving"] = "none"
-    keep_models: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("trials", "1 or more, or None", self.trials is None or self.trials >= 1)
-        self._require("pruner", "none, median or halving", self.pruner in ("none", "median", "halving"))
-        self._require("seeds", f"1: a trial has one, and the best is run with {_SEEDS_AFTERWARDS}", self.seeds == 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +135,8 @@ def search(
     # Everything is read and checked before anything is written.
     open_study = _optuna()
     training_device(settings)
-    base = _for_trial(settings, {})
-    prepared = prepare(base, console=console, say=say)
+    base = trial_settings(settings, {})
+    prepared = _without_test(prepare(dataclasses.replace(base, test=settings.test), console=console, say=say))
     refuse_changed_data(folder, prepared.described, resume=settings.resume)
     config = as_json(dataclasses.replace(settings, resume=False, overwrite=False))
     with lock_folder(folder):  # two processes would write one journal
@@ -195,7 +151,7 @@ def search(
             seed=settings.seed,
             pruner=settings.pruner,
         )
-        trials = _Trials(settings, space, prepared, console=console, say=say)
+        trials = Trials(settings, space, prepared, console=console, say=say)
         while (trial := study.next(total)) is not None:
             (folder / _SUMMARY).unlink(missing_ok=True)  # of a search that was complete, and is given more trials
             trials.run(trial, total)
@@ -203,6 +159,18 @@ def search(
         _finish(study, settings)
         _remove_what_is_not_kept(study, settings, is_best_copied=True)
     return _result(folder)
+
+
+def _without_test(prepared: Prepared) -> Prepared:
+    """Leave the test files out, which were read to be checked: no trial is to see them."""
+    settings = prepared.settings
+    names = {*settings.test} - {*settings.dev}
+    return dataclasses.replace(
+        prepared,
+        settings=dataclasses.replace(settings, test=()),
+        examples={name: examples for name, examples in prepared.examples.items() if name not in names},
+        samples={name: samples for name, samples in prepared.samples.items() if name not in names},
+    )
 
 
 def _resolve(settings: SearchSettings) -> tuple[SearchSettings, Space]:
@@ -228,7 +196,7 @@ def _resolve(settings: SearchSettings) -> tuple[SearchSettings, Space]:
             "a space, such as --space learning_rate=2e-4,5e-4,1e-3"
         )
     space = parse_space(settings.space or PAPER_GRID)
-    space.check(_for_trial(settings, {}))
+    space.check(trial_settings(settings, {}))
     return dataclasses.replace(settings, space=space.to_text()), space
 
 
@@ -276,116 +244,6 @@ def _optuna() -> type[Study]:
     return Study
 
 
-def _for_trial(settings: SearchSettings, point: Mapping[str, Any], folder: Path | None = None) -> FinetuneSettings:
-    """The settings of one trial; test files are for the best alone."""
-    names = {field.name for field in dataclasses.fields(FinetuneSettings)}
-    own = {"output_dir": folder, "resume": True, "overwrite": False, "test": ()}
-    made = FinetuneSettings(**{name: getattr(settings, name) for name in names} | dict(point) | own)
-    return dataclasses.replace(made, learning_rate=made.peak_learning_rate)
-
-
-class _Pruned(Exception):  # noqa: N818 - it is no error
-    """A trial is behind the others."""
-
-
-class _Watched(FineTuning):
-    """A task's samples, whose evaluations are reported to the search."""
-
-    def __init__(self, *args: Any, trial: Trial, settings: FinetuneSettings, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._trial, self._metric, self._settings = trial, settings.training.metric_for_best, settings
-        self._number: int | None = None  # of the last evaluation
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        scores = super().evaluate(model)
-        if self._number is None:  # a trial that goes on has those before in its metrics, cut back to its checkpoint
-            assert self._settings.output_dir is not None
-            self._number = len(RunRecord.read(self._settings.output_dir).epochs)
-        self._number += 1
-        score = scores.get(self._metric, math.nan)
-        if math.isfinite(score) and self._trial.report(self._number, score) and not self._is_last:
-            raise _Pruned
-        return scores  # the loop says what is wrong with a score that is missing or no number
-
-    @property
-    def _is_last(self) -> bool:
-        """Whether training ends with this evaluation."""
-        settings = self._settings
-        steps_per_epoch = -(-self.num_samples // settings.global_batch_size)
-        steps = settings.max_steps or settings.epochs * steps_per_epoch
-        return (self._number or 0) * (settings.eval_steps or steps_per_epoch) >= steps
-
-
-class _Trials:
-    """Runs trials one after another, on data that are prepared once where they are the same."""
-
-    def __init__(
-        self,
-        settings: SearchSettings,
-        space: Space,
-        prepared: Prepared,
-        *,
-        console: Console,
-        say: Callable[[str], None],
-    ) -> None:
-        self._settings, self._prepared, self._console, self._say = settings, prepared, console, say
-        self._of_data = [name for name in space.of if name not in _SHARED]
-
-    def run(self, trial: Trial, total: int) -> None:
-        """Train, and tell the study how it ended."""
-        number, folder = trial.number, _trial_folder(self._settings, trial.number)
-        settings = _for_trial(self._settings, trial.point, folder)
-        said = ", ".join(f"{name} {format_setting(value)}" for name, value in trial.point.items())
-        self._say(f"trial {number} ({number + 1} of {total}): {said}")
-        is_pruned, error, start = False, None, time.perf_counter()
-        try:
-            self._train(trial, settings)
-        except _Pruned:
-            is_pruned = True
-        except (DivergedError, torch.OutOfMemoryError) as what:
-            error = str(what)
-        finally:
-            trial.add_seconds(time.perf_counter() - start)
-        if is_pruned:
-            trial.prune()
-            self._say(f"trial {number} is behind the others: it ends here")
-        elif error is not None:
-            trial.fail(error)
-            self._say(f"trial {number} failed: {error}")
-        else:
-            metric = settings.training.metric_for_best
-            score = _scores(RunRecord.read(folder))[metric]
-            trial.complete(score)
-            self._say(f"trial {number}: {metric} {score:.4f}")
-
-    def _train(self, trial: Trial, settings: FinetuneSettings) -> None:
-        assert settings.output_dir is not None
-        if is_complete(settings.output_dir):  # it was killed before it could tell
-            return
-        objective = partial(_Watched, trial=trial, settings=settings)
-        prepared = self._prepare(settings)
-        train_one(prepared, console=self._console, say=lambda _: None, make_objective=objective)
-
-    def _prepare(self, settings: FinetuneSettings) -> Prepared:
-        """The data and a new model; only the newest model is kept."""
-        before = self._prepared.settings
-        if all(getattr(before, name) == getattr(settings, name) for name in self._of_data):
-            self._prepared = self._prepared.for_run(settings)
-        else:
-            self._prepared = prepare(settings, console=self._console, say=self._say)
-        return self._prepared
-
-
-def _trial_folder(settings: SearchSettings, number: int) -> Path:
-    assert settings.output_dir is not None
-    return settings.output_dir / f"trial-{number:03d}"
-
-
-def _scores(record: RunRecord) -> dict[str, float]:
-    """What a complete run came to on dev."""
-    return {"loss": record.dev["loss"], **record.dev["metrics"]}
-
-
 def _is_complete(folder: Path, total: int) -> bool:
     summary = read_search(folder)
     return summary is not None and is_complete(folder) and len(summary["trials"]) >= total
@@ -395,7 +253,7 @@ def _remove_what_is_not_kept(study: Study, settings: SearchSettings, *, is_best_
     """Drop the checkpoints of trials that ended early, and the models of all that are not the best so far."""
     best = study.best
     for trial in study.trials:
-        folder = _trial_folder(settings, trial.number)
+        folder = trial_folder(settings, trial.number)
         if trial.state == "running" or not folder.is_dir():
             continue
         is_kept = settings.keep_models or (best is not None and trial.number == best.number and not is_best_copied)
@@ -418,7 +276,7 @@ def _finish(study: Study, settings: SearchSettings) -> None:
     if best is None:
         errors = [f"trial {trial.number}: {trial.error}" for trial in study.trials]
         raise DivergedError(f"no trial came to a score, so there is no best: {'; '.join(errors)}")
-    own = _trial_folder(settings, best.number)
+    own = trial_folder(settings, best.number)
     if (own / "model").is_dir():  # else it is there since the search was complete before
         _remove(folder / "adapter")
         for name in ("adapter", "model"):
@@ -457,14 +315,14 @@ def _summarize(study: Study, settings: SearchSettings, best: int, entries: list[
     ranked = study.ranked
     trials = []
     for trial in ranked:
-        record = RunRecord.read(_trial_folder(settings, trial.number)) if trial.state == "complete" else None
+        record = RunRecord.read(trial_folder(settings, trial.number)) if trial.state == "complete" else None
         trials.append(
             {
                 "number": trial.number,
                 "state": trial.state,
                 "settings": trial.point,
                 "score": trial.score,
-                "scores": None if record is None else _scores(record),
+                "scores": None if record is None else dev_scores(record),
                 "best_epoch": None if record is None or record.best_epoch is None else record.best_epoch["epoch"],
                 "reports": {str(number): score for number, score in trial.reports.items()},
                 "seconds": trial.seconds,
@@ -491,7 +349,7 @@ def _next_command(settings: SearchSettings, point: Mapping[str, Any]) -> str:
     assert folder is not None
     output_dir = folder.with_name(f"{folder.name}-seeds")
     own = dataclasses.replace(
-        _for_trial(settings, point, output_dir), resume=False, test=settings.test, seeds=_SEEDS_AFTERWARDS
+        trial_settings(settings, point, output_dir), resume=False, test=settings.test, seeds=SEEDS_AFTERWARDS
     )
     words = ["unmask", "finetune", settings.task]
     for field in dataclasses.fields(own):

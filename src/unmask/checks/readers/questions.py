@@ -100,7 +100,7 @@ def _sift_squad(
         chosen: dict[int, dict[int, list[int]]] = {}
         for article, paragraph, question in units:
             chosen.setdefault(article, {}).setdefault(paragraph, []).append(question)
-        places = {}  # of the excerpt's article, paragraph, question: those of the file
+        places: dict[str, str] = {}  # of the excerpt's article, paragraph, question: those of the file
         data = []
         for i, (article, paragraphs) in enumerate(chosen.items()):
             copies = []
