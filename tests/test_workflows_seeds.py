@@ -36,7 +36,7 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def three(place) -> Path:
     """A run of seeds 5, 6 and 7, of something the tiny model can learn; with its reports."""
-    rows = [(text, "this" if text.startswith("this") else "other") for text, _ in sentences(120, seed=5)]
+    rows = [(text, "one" if text[2] == "i" else "many") for text, _ in sentences(120, seed=5)]
     for name, part in (("train", rows[:70]), ("dev", rows[70:95]), ("test", rows[95:])):
         write_rows(place / f"easy-{name}.tsv", part)
     assert finetune_tiny(place, place / "three", *of_three(place), "--seed", 5, "--seeds", 3) == 0
@@ -45,7 +45,7 @@ def three(place) -> Path:
 
 def of_three(place: Path) -> tuple[object, ...]:
     files = [place / f"easy-{name}.tsv" for name in ("train", "dev", "test")]
-    learning = ("--learning-rate", 3e-3, "--epochs", 4)
+    learning = ("--learning-rate", 3e-3, "--epochs", 6)
     return ("--train", files[0], "--dev", files[1], "--test", files[2], *learning)
 
 
@@ -116,10 +116,10 @@ def test_what_uses_a_run_uses_the_seed_that_was_kept(three, place, tmp_path):
     texts = ["this dogs sleep.", "these birds sing."]
     assert predict(run, texts) == predict(best, texts)
     before = read_json(run / "seeds.json")
-    entry = evaluate(str(run), data=str(place / "train.tsv"))
-    assert entry["metrics"] == evaluate(str(best), data=str(place / "train.tsv"))["metrics"]
+    entry = evaluate(str(run), data=str(place / "easy-train.tsv"))
+    assert entry["metrics"] == evaluate(str(best), data=str(place / "easy-train.tsv"))["metrics"]
     assert read_json(run / "evaluation.json") == [entry]
-    assert str(place / "train.tsv") in (run / "report.html").read_text()
+    assert str(place / "easy-train.tsv") in (run / "report.html").read_text()
     assert read_json(run / "seeds.json") == before
     (run / "report.html").unlink()
     assert unmask("report", run) == 0
@@ -228,7 +228,7 @@ def test_seeds_that_learn_nothing_are_marked_and_the_first_of_equals_is_kept(pla
     assert [entry["is_collapsed"] for entry in summary["seeds"]] == [True, True]
     assert summary["dev"]["mcc"]["values"] == [0.0, 0.0]
     assert summary["best_seed"] == 0
-    assert capsys.readouterr().out.count("collapsed") >= 2
+    assert capsys.readouterr().out.count("kept, collapsed") == 1
     assert "Seeds 0, 1 collapsed: they give all dev texts the same answer" in (run / "report.html").read_text()
 
 

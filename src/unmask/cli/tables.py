@@ -41,8 +41,8 @@ def seeds_table(seeds: dict[str, Any]) -> Table:
         sets.append((entry["data"], entry["metrics"], [one["evaluations"][place]["metrics"] for one in seeds["seeds"]]))
     for data, summaries, scores in sets:
         for entry, values in zip(seeds["seeds"], scores, strict=True):
-            is_kept = entry["seed"] == seeds["best_seed"]
-            note = "collapsed" if entry["is_collapsed"] else "kept" if is_kept else ""
+            notes = {"kept": entry["seed"] == seeds["best_seed"], "collapsed": entry["is_collapsed"]}
+            note = ", ".join(name for name, holds in notes.items() if holds)
             table.add_row(Text(data), f"{entry['seed']}", *(f"{values[name]:.4f}" for name in metrics), note)
         over = [summaries[name] for name in metrics]
         table.add_row(Text(data), "mean", *(f"{summary['mean']:.4f}" for summary in over), "", style="bold")

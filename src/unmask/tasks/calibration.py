@@ -118,9 +118,9 @@ def calibration_entry(
 
     Returns:
         "temperature"; whether texts are judged "cross_fitted"; "before" it and "after" it the "metrics" and "bins" of a
-        `CalibrationReport`; "curve", of coverage against risk, at the temperature itself; and "thresholds": for several costs of a
-        mistake, in abstentions, what answering from the threshold that follows from the cost comes to, and what the
-        one would that is best on these very texts.
+        `CalibrationReport`; "curve", of coverage against risk, at the temperature itself; and "thresholds": for several
+        costs of a mistake, in abstentions, what answering from the threshold that follows from the cost comes to, and
+        what the one would that is best on these very texts.
     """
     divisors = np.full(len(labels), temperature) if cross_fitted is None else cross_fitted
     scaled = logits / divisors[:, None]

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
 from operator import eq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ class Tagging(Task[TaggedSentence]):
     head = "token-classification"
     pipeline_tag = "token-classification"
     unit = "sentences"
-    metrics = ("loss", "accuracy", "precision", "recall", "f1", "macro_f1")
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1", "macro_f1")
     metric_for_best = "f1"
     example_keys = ("text", "words", "tags")
     option_names = (

@@ -171,7 +171,8 @@ def _tokenize(sentences: Sequence[TaggedSentence], tokenizer: Tokenizer) -> _Pie
     unknown = tokenizer.unk_token_id
     if unknown is None and not all(encodings):
         _refuse_nothing(sentences, next(word for word, made in zip(numbers, encodings, strict=True) if not made))
-    pieces = Ragged.of((encoding.input_ids or [unknown] for encoding in encodings), np.int64).take(which)
+    nothing = [] if unknown is None else [unknown]
+    pieces = Ragged.of((encoding.input_ids or nothing for encoding in encodings), np.int64).take(which)
     num_runs = [len(own) for own in runs] if by_character else [len(sentence) for sentence in sentences]
     sentence_offsets = pieces.offsets[offsets_of(num_runs)]
     if not by_character:

@@ -53,7 +53,7 @@ def split_characters(text: str) -> list[tuple[int, int]]:
 
     The conjoining letters of a Hangul syllable, as macOS writes them, are one.
     """
-    starts = []
+    starts: list[int] = []
     for place, character in enumerate(text):
         if starts and not text[place - 1].isspace():
             begun = text[starts[-1] : place]
