@@ -60,7 +60,12 @@ def test_help_of_a_command(capsys, command):
 def test_help_explains_every_setting(capsys):
     assert unmask("finetune", "--help") == 0
     out = " ".join(capsys.readouterr().out.split())
-    for said in ("--learning-rate FLOAT", "at its peak, after warm-up", "--dev-fraction FLOAT", "(default: 0.1)"):
+    for said in (
+        "--learning-rate {None}|FLOAT",
+        "at its peak, after warm-up",
+        "--dev-fraction FLOAT",
+        "(default: 0.1)",
+    ):
         assert said in out
 
 

@@ -122,9 +122,12 @@ def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Se
         for entry in seeds["seeds"]
     ]
     best_row = next(row for row, entry in enumerate(seeds["seeds"]) if entry["seed"] == seeds["best_seed"])
-    caption = f"{score_name(metric)} on dev after each epoch, a line a seed."
+    caption = (
+        f"{score_name(metric)} on dev after each epoch, a line a seed. Dashed: the best epoch of seed "
+        f"{seeds['best_seed']}, which was kept."
+    )
     if any(entry["is_collapsed"] for entry in seeds["seeds"]):
-        caption += " A collapsed seed never leaves the answer that is the same for all."
+        caption += " A seed that collapsed gives all texts the same answer."
     figure = _curves(seeds, runs, metric)
     return Section(
         title="Seed by seed",
@@ -144,7 +147,7 @@ def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Se
 def _curves(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord], metric: str) -> Any:
     """Draw the dev score of each seed after each epoch; None where no run left any."""
     epochs: dict[float, dict[str, Any]] = {}
-    names = {_name(entry): str(entry["seed"]) for entry in seeds["seeds"]}
+    names = {f"seed {_name(entry)}": str(entry["seed"]) for entry in seeds["seeds"]}
     for seed, run in runs.items():
         for epoch in run.epochs:
             if f"dev_{metric}" in epoch:
