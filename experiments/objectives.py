@@ -42,7 +42,7 @@ SIZES: dict[str, Any] = {
     "hidden_size": 192,
     "num_attention_heads": 4,
     "intermediate_size": 768,
-    "max_seq_length": 64,  # places are learnt sooner where there are fewer
+    "max_seq_length": 32,  # places are learnt sooner where there are fewer
     "mlm_probability": 0.3,  # more to learn from in each token (Wettig et al. 2023, arXiv:2202.08005)
     "hidden_dropout_prob": 0.0,  # less than an epoch of text cannot be learnt by heart
     "attention_probs_dropout_prob": 0.0,

@@ -205,6 +205,14 @@ def test_morphemes_are_written_apart_where_the_boundary_is_visible() -> None:
     assert [text.text.replace(" ", "") for text in split_morphemes(texts)] == [text.replace(" ", "") for text in texts]
 
 
+def test_a_morpheme_of_no_width_at_the_end_is_no_boundary() -> None:
+    pytest.importorskip("kiwipiepy")
+    # From NSMC's raw reviews: -래 is -라고 해, and kiwipiepy puts 하 where the text ends.
+    (split,) = split_morphemes(["더이상할말이없는데 뭘자꾸적으래"])
+    assert split.text.replace(" ", "") == "더이상할말이없는데뭘자꾸적으래"
+    assert not split.text.endswith(" ")
+
+
 def test_morphemes_of_any_spelling_are_those_of_the_composed_text() -> None:
     pytest.importorskip("kiwipiepy")
     text = "나는 학교에서 왔다"

@@ -84,8 +84,8 @@ def split_morphemes(texts: Sequence[str], *, protected: re.Pattern[str] | None =
 def _boundaries(text: str, morphemes: Sequence[Any]) -> list[int]:
     cuts, end = [], 0
     for morpheme in morphemes:
-        start = morpheme.start
-        if start >= end and start > 0 and not text[start - 1].isspace() and _HANGUL.match(text[start]):
+        start = morpheme.start  # where a contraction hides a morpheme (적으래: 적으라고 해), perhaps the text's length
+        if start >= end and start > 0 and not text[start - 1].isspace() and _HANGUL.match(text, start):
             cuts.append(start)
         end = max(end, morpheme.end)
     return list(dict.fromkeys(cuts))
