@@ -8,10 +8,10 @@ Both start from the same weights and take whole training steps: forward, backwar
   that overlap by about 128;
 - similarity (only if named): scores of STS-B's training file, 32 pairs a step.
 
-transformers is `BertForTokenClassification` and its siblings, attention "sdpa", fed as its data collators do: each batch
-padded to its own longest sequence; clipped with `clip_grad_norm_`, updated by the AdamW its Trainer has unless told
-otherwise. It pads whole arrays at once, where its collators loop over lists. unmask is the step of `unmask finetune`:
-packed, restricted to the words of the training file.
+transformers is `BertForTokenClassification` and its siblings, attention as it comes, fed as its data collators do: each
+batch padded to its own longest sequence; clipped with `clip_grad_norm_`, updated by the AdamW its Trainer has unless
+told otherwise. It pads whole arrays at once, where its collators loop over lists. unmask is the step of `unmask
+finetune`: packed, restricted to the words of the training file.
 
 Rounds alternate, so that a slow minute of the machine is everybody's; in each both take the same examples, in the same
 random batches. `--length-grouped` gives transformers batches of like length, made by its own function for that, and us
@@ -28,7 +28,6 @@ import json
 import statistics
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,7 +105,7 @@ class Kind:
     task: str
     peer: str
     source: str
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     options: TaskOptions = field(default_factory=TaskOptions)
     batch_size: int = 32
     targets_of: Callable[[Ragged, Ragged | None, tuple[int, int]], dict[str, Tensor]] = one_each
@@ -216,43 +215,35 @@ class Contest:
         return len(lengths) * int(lengths.max())
 
 
-class Schedule:
-    """Which batches each contender takes in each round.
+def plan_rounds(
+    contest: Contest, *, rounds: int, steps: int, is_length_grouped: bool
+) -> list[dict[str, list[np.ndarray]]]:
+    """Say which batches each contender takes in each round; examples come again once all have been.
 
     Args:
         contest: what is trained on.
+        rounds: how many there are.
         steps: of a round.
         is_length_grouped: whether transformers takes sequences of like length together.
     """
-
-    def __init__(self, contest: Contest, *, steps: int, is_length_grouped: bool) -> None:
-        samples, size = contest.samples, contest.kind.batch_size
-        self._steps, self._rng, self._is_length_grouped = steps, np.random.default_rng(0), is_length_grouped
-        order = self._rng.permutation(len(samples))
+    samples, size, rng = contest.samples, contest.kind.batch_size, np.random.default_rng(0)
+    order = rng.permutation(len(samples))
+    if is_length_grouped:
+        # A question stands where its longest window does: that is what others are padded to.
+        windows = np.arange(len(samples)) if samples.windows is None else samples.windows[:-1]
+        longest = np.maximum.reduceat(samples.input_ids.lengths, windows).tolist()
+        order = np.array(get_length_grouped_indices(longest, size, generator=torch.Generator().manual_seed(0)))
+    whole = order[: max(size, len(order) // size * size)]
+    batches = np.split(whole, range(size, len(whole), size))
+    turns = rng.permutation(len(batches))
+    plan = []
+    for number in range(rounds):
+        theirs = [batches[turns[i % len(turns)]] for i in range(number * steps, (number + 1) * steps)]
+        ours = theirs
         if is_length_grouped:
-            # A question stands where its longest window does: that is what the others are padded to.
-            windows = np.arange(len(samples)) if samples.windows is None else samples.windows[:-1]
-            longest = np.maximum.reduceat(samples.input_ids.lengths, windows).tolist()
-            order = np.array(
-                get_length_grouped_indices(longest, size, generator=torch.Generator().manual_seed(0)), np.int64
-            )
-        whole = order[: max(size, len(order) // size * size)]
-        batches = np.split(whole, range(size, len(whole), size))
-        self._batches = [batches[i] for i in self._rng.permutation(len(batches))]
-        self._rounds: dict[int, dict[str, list[np.ndarray]]] = {}
-
-    def __call__(self, number: int) -> dict[str, list[np.ndarray]]:
-        """The batches of a round; examples come again once all have been."""
-        if number not in self._rounds:
-            theirs = [
-                self._batches[i % len(self._batches)] for i in range(number * self._steps, (number + 1) * self._steps)
-            ]
-            ours = theirs
-            if self._is_length_grouped:
-                mixed = self._rng.permutation(np.concatenate(theirs))
-                ours = np.split(mixed, np.cumsum([len(batch) for batch in theirs])[:-1])
-            self._rounds[number] = {"transformers": theirs, "unmask": ours}
-        return self._rounds[number]
+            ours = np.split(rng.permutation(np.concatenate(theirs)), steps)  # all batches are of one size
+        plan.append({"transformers": theirs, "unmask": ours})
+    return plan
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -293,20 +284,22 @@ def measure(name: str, contest: Contest, options: argparse.Namespace) -> dict[st
         if not options.json:
             print(f"{name}: {progress}   ", end="\r", file=sys.stderr)
 
-    schedule = Schedule(contest, steps=options.steps, is_length_grouped=options.length_grouped)
+    plan = plan_rounds(
+        contest, rounds=options.rounds + 1, steps=options.steps, is_length_grouped=options.length_grouped
+    )
     models = contest.new_models()
-    agreement = compare(contest, models, schedule(0)["unmask"][0])
+    agreement = compare(contest, models, plan[0]["unmask"][0])
     steps = {contender: contest.make_step(contender, model) for contender, model in models.items()}
-    seconds = alternate(steps, schedule, options.rounds, say=say)
+    seconds = alternate(steps, plan, say=say)
     ratios = [theirs / ours for theirs, ours in zip(seconds["transformers"], seconds["unmask"], strict=True)]
-    theirs = [batch for number in range(1, options.rounds + 1) for batch in schedule(number)["transformers"]]
-    num_tokens = int(sum(contest.samples.lengths[batch].sum() for batch in theirs))
+    batches = [batch for own in plan[1:] for batch in own["transformers"]]
+    num_tokens = int(sum(contest.samples.lengths[batch].sum() for batch in batches))
     result = {
         "ratios": round(statistics.median(ratios), 2),
         "ratio_ranges": [round(min(ratios), 2), round(max(ratios), 2)],
         "real_tokens_per_second": {contender: round(num_tokens / sum(times)) for contender, times in seconds.items()},
-        "tokens_per_step": round(num_tokens / len(theirs)),
-        "padding": round(1 - num_tokens / sum(map(contest.padded_size, theirs)), 3),
+        "tokens_per_step": round(num_tokens / len(batches)),
+        "padding": round(1 - num_tokens / sum(map(contest.padded_size, batches)), 3),
         **agreement,
     }
     if options.memory:
@@ -342,12 +335,12 @@ def compare(contest: Contest, models: dict[str, nn.Module], indices: np.ndarray)
     for model, loss in ((ours, our_loss), (theirs, their_loss)):
         loss.backward()
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
         model.zero_grad()
     return {
-        "loss_difference": abs(float(our_loss - their_loss)),
+        "loss_difference": abs(our_loss.item() - their_loss.item()),
         "gradient_norm_difference": abs(norms[0] / norms[1] - 1),
-        "padding_in_peer_loss": float(outputs.loss - their_loss),
+        "padding_in_peer_loss": outputs.loss.item() - their_loss.item(),
     }
 
 
@@ -360,11 +353,11 @@ def measure_memory(contender: str, name: str, options: argparse.Namespace) -> in
 
 def own_peak_memory(contest: Contest, options: argparse.Namespace) -> int:
     """Take the steps of one round: the most memory that this process, which does nothing else, had meanwhile."""
-    schedule = Schedule(contest, steps=options.steps, is_length_grouped=options.length_grouped)
+    [plan] = plan_rounds(contest, rounds=1, steps=options.steps, is_length_grouped=options.length_grouped)
     model = contest.new_models()[options.memory_of]  # the other one is gone
     step = contest.make_step(options.memory_of, model)
     clear_peak_memory()
-    for batch in schedule(0)[options.memory_of]:
+    for batch in plan[options.memory_of]:
         step(batch)
     return peak_memory()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import os
@@ -21,6 +20,7 @@ from unmask.training import Optimizer, TrainingSettings, parameter_groups
 from unmask.training.machine import keep_freed_memory
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
@@ -108,8 +108,7 @@ def peer_optimizer() -> str:
 
 def alternate(
     steps: Mapping[str, Callable[[BatchT], None]],
-    batches: Callable[[int], Mapping[str, Sequence[BatchT]]],
-    rounds: int,
+    rounds: Sequence[Mapping[str, Sequence[BatchT]]],
     *,
     say: Callable[[str], None],
 ) -> dict[str, list[float]]:
@@ -117,22 +116,20 @@ def alternate(
 
     Args:
         steps: what each does with a batch.
-        batches: those of each contender in a round, the first of which, round 0, is not counted.
-        rounds: that are counted.
+        rounds: the batches of each in each round.
         say: is told how far it is.
 
     Returns:
-        Seconds of each contender in each round.
+        Seconds of each contender in each round but the first, which is not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 1):
-        own = batches(number)
+    for number, batches in enumerate(rounds):
         for name in list(steps)[:: 1 if number % 2 else -1]:
             start = time.perf_counter()
-            for batch in own[name]:
+            for batch in batches[name]:
                 steps[name](batch)
             seconds[name].append(time.perf_counter() - start)
-        say(f"round {number} of {rounds}")
+        say(f"round {number} of {len(rounds) - 1}")
     return {name: times[1:] for name, times in seconds.items()}
 
 

@@ -108,7 +108,7 @@ def test_fine_tuned_it_labels_as_in_transformers(folder: Path, no_report: None) 
     place = folder.parent
     write_rows(place / "train.tsv", sentences(61, seed=1))
     write_rows(place / "dev.tsv", sentences(17, seed=2))
-    assert finetune_tiny(place, place / "run", "--model", folder, "--weight-decay", "0.3") == 0
+    assert finetune_tiny(place, place / "run", "--model", folder, "--weight-decay", "0.3", "--temperature", "1") == 0
     model = load(place / "run")
     before, after = load(folder).model.encoder, model.model.encoder
     assert after.embeddings.word.weight.shape == before.embeddings.word.weight.shape

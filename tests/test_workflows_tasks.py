@@ -181,7 +181,8 @@ def test_transformers_gives_the_same_probabilities(place: Path) -> None:
 def test_windows_are_read_in_prediction_as_in_training(place: Path, tmp_path: Path, pooling: str) -> None:
     run = tmp_path / "run"
     windows = ("--long-texts", "windows", "--max-seq-length", 7, "--doc-stride", 2, "--window-pooling", pooling)
-    assert finetune_tiny(place, run, *windows, "--test", place / "test.tsv", "--micro-batch-size", 3) == 0
+    more = ("--test", place / "test.tsv", "--micro-batch-size", 3, "--temperature", 1)
+    assert finetune_tiny(place, run, *windows, *more) == 0
     data, [kept] = read_json(run / "data.json"), read_json(run / "evaluation.json")
     assert data["train"]["truncated_texts"] == 0
     assert evaluate(str(run / "model"), data=str(place / "test.tsv")) == kept

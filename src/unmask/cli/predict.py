@@ -15,7 +15,7 @@ from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
 from unmask.errors import DataError, SettingsError
 from unmask.files import write_text
-from unmask.tasks import Classification, Columns
+from unmask.tasks import Columns
 from unmask.tasks.calibration import Abstaining
 from unmask.workflows.predict import predict_examples
 from unmask.workflows.trained import Trained, load_trained
@@ -71,14 +71,9 @@ def run(arguments: Sequence[str]) -> None:
         _Arguments, arguments, command="predict", more_help=_HELP, printed="a line of JSON a text"
     )
     trained = load_trained(typed.model)
-    if typed.threshold is not None and not isinstance(trained.task, Classification):
-        raise SettingsError(
-            f"this is a model of {trained.task.name}, whose answers have no one probability: a classifier alone can "
-            "abstain; leave --abstain-below and --mistake-cost out"
-        )
-    predictions = predict_examples(trained, _read(trained, typed))
+    predictions = predict_examples(trained, _read(trained, typed), abstaining=typed)
     if typed.threshold is not None:
-        predictions = _abstain(trained, predictions, typed.threshold)
+        _tell_abstentions(trained, predictions, typed.threshold)
     lines = (json.dumps(prediction.to_dict(), ensure_ascii=False) for prediction in predictions)
     if typed.output is not None:
         write_text(typed.output, "".join(f"{line}\n" for line in lines))
@@ -90,14 +85,11 @@ def run(arguments: Sequence[str]) -> None:
         Console().print(predictions_table(predictions))
 
 
-def _abstain(trained: Trained, predictions: Sequence[Any], threshold: float) -> list[Any]:
-    """Take the label from texts below the threshold, and say of how many."""
-    made = [prediction.abstaining(threshold) for prediction in predictions]
-    without = sum(prediction.label is None for prediction in made)
-    print(f"{without:,} of {len(made):,} texts left without a label, below {threshold:.4g}", file=sys.stderr)
+def _tell_abstentions(trained: Trained, predictions: Sequence[Any], threshold: float) -> None:
+    without = sum(prediction.label is None for prediction in predictions)
+    print(f"{without:,} of {len(predictions):,} texts left without a label, below {threshold:.4g}", file=sys.stderr)
     if trained.task.options.temperature is None:
         print("this model's probabilities were never calibrated: it may be surer than it should", file=sys.stderr)
-    return made
 
 
 def _read(trained: Trained, typed: _Arguments) -> list[Any]:

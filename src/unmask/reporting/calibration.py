@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.metrics import ReliabilityBins
 from unmask.reporting.page import Plot, Section, html_table
-from unmask.reporting.plots import _label_line_ends, _new_figure
+from unmask.reporting.plots import label_line_ends, new_figure
 from unmask.reporting.sections import format_score
 from unmask.reporting.theme import LIGHT
 
@@ -100,7 +100,7 @@ def reliability_plot(bins: Mapping[str, ReliabilityBins]) -> Figure:
     Args:
         bins: "before" the temperature and "after" it.
     """
-    figure, axes = _new_figure("Share of right answers")
+    figure, axes = new_figure("Share of right answers")
     axes.plot((0, 1), (0, 1), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     shown = (("before", "orange", "s"), ("after", "blue", "o"))
     lowest = 1.0
@@ -128,7 +128,7 @@ def coverage_risk_plot(curve: Mapping[str, Any], *, accuracy: float) -> Figure:
     """
     import numpy as np
 
-    figure, axes = _new_figure("Wrong answers among those given")
+    figure, axes = new_figure("Wrong answers among those given")
     coverage = np.linspace(0, 1, 201)[1:]
     axes.plot(coverage, np.maximum(coverage - accuracy, 0) / coverage, color=LIGHT["green"], linewidth=1.4)
     axes.plot(curve["coverage"], curve["risk"], color=LIGHT["blue"], linewidth=1.8)
@@ -138,7 +138,7 @@ def coverage_risk_plot(curve: Mapping[str, Any], *, accuracy: float) -> Figure:
     axes.set_xlabel("coverage: the share of texts answered")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    _label_line_ends(axes, {"All answered": (1 - accuracy, "muted")})
+    label_line_ends(axes, {"All answered": (1 - accuracy, "muted")})
     return figure
 
 

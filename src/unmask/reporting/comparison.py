@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.files import write_bytes, write_text
 from unmask.reporting.page import Plot, Section, html_table, render_page
-from unmask.reporting.plots import _new_figure, _style, to_picture
+from unmask.reporting.plots import new_figure, style_axes, to_picture
 from unmask.reporting.sections import format_score, headline, score_name
 from unmask.reporting.theme import LIGHT
 
@@ -42,7 +42,7 @@ def write_comparison(path: Path, comparison: Mapping[str, Any]) -> None:
 def comparison_plot(comparison: Mapping[str, Any]) -> Figure:
     """Draw the score of each model, a row for each run, and below the difference with its interval."""
     metric, sides = comparison["metric"], (comparison["first"], comparison["second"])
-    figure, scores = _new_figure(f"{score_name(metric)} on dev: a dot is a seed, the bar their mean")
+    figure, scores = new_figure(f"{score_name(metric)} on dev: a dot is a seed, the bar their mean")
     figure.set_size_inches(5.6, 4.2)
     grid = figure.add_gridspec(2, 1, height_ratios=(2, 1.2))
     scores.set_subplotspec(grid[0])
@@ -54,7 +54,7 @@ def comparison_plot(comparison: Mapping[str, Any]) -> Figure:
 
     difference = figure.add_subplot(grid[1], facecolor="none")
     interval = comparison["interval"]
-    _style(difference, f"First less second, with its {interval['level']:.0%} interval")
+    style_axes(difference, f"First less second, with its {interval['level']:.0%} interval")
     difference.axvline(0, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     colour = LIGHT["green" if comparison["differ"] else "muted"]
     difference.plot((interval["low"], interval["high"]), (0, 0), color=colour, linewidth=2.4)

@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from unmask.metrics import ClassificationReport
 
 __all__ = [
+    "can_draw",
     "confusion_matrix_plot",
     "epoch_loss_plot",
     "epoch_scores_plot",
+    "label_line_ends",
     "layer_changes_plot",
     "learning_rate_plot",
     "lengths_plot",
+    "new_figure",
     "padding_plot",
     "predicted_scores_plot",
     "scores_by_tokens_plot",
     "step_loss_plot",
+    "style_axes",
     "throughput_plot",
     "to_picture",
     "to_png",
@@ -97,13 +101,13 @@ def step_loss_plot(
         key: which loss.
         title: what it is.
     """
-    figure, axes = _new_figure(title)
+    figure, axes = new_figure(title)
     _plot_smoothed(axes, steps, [entry[key] for entry in steps], window=window, colour="blue")
     if reference_loss is not None:
         _draw_reference(axes, reference_loss)
     axes.set_ylim(bottom=0)
     if reference_loss is not None:
-        _label_line_ends(axes, {"No skill": (reference_loss, "muted")})
+        label_line_ends(axes, {"No skill": (reference_loss, "muted")})
     return figure
 
 
@@ -116,7 +120,7 @@ def throughput_plot(steps: Sequence[Mapping[str, Any]], *, window: int) -> Figur
     """
     from matplotlib.ticker import EngFormatter
 
-    figure, axes = _new_figure("Tokens a second")
+    figure, axes = new_figure("Tokens a second")
     speeds = [entry["num_tokens"] / entry["seconds"] for entry in steps]
     _plot_smoothed(axes, steps, speeds, window=window, colour="green")
     axes.set_ylim(bottom=0)
@@ -143,7 +147,7 @@ def scores_by_tokens_plot(
     """
     from matplotlib.ticker import EngFormatter
 
-    figure, axes = _new_figure(title)
+    figure, axes = new_figure(title)
     axes.axvline(best_tokens, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     ends = _plot_lines(axes, evaluations, names, x="tokens")
     if reference is not None:
@@ -154,13 +158,13 @@ def scores_by_tokens_plot(
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))  # last: what is drawn after it no longer moves the other end
     axes.set_xlabel("tokens trained on")
     axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
-    _label_line_ends(axes, ends)
+    label_line_ends(axes, ends)
     return figure
 
 
 def learning_rate_plot(steps: Sequence[Mapping[str, Any]]) -> Figure:
     """The learning rate of each optimizer step."""
-    figure, axes = _new_figure("Learning rate")
+    figure, axes = new_figure("Learning rate")
     step = [entry["step"] for entry in steps]
     rate = [entry["learning_rate"] for entry in steps]
     axes.plot(step, rate, color=LIGHT["green"], linewidth=1.8)
@@ -180,8 +184,8 @@ def epoch_loss_plot(epochs: Sequence[Mapping[str, Any]], *, overfitting_epoch: f
         epochs: entries with `epoch`, `train_loss` and, where there is a dev set, `dev_loss`.
         overfitting_epoch: the epoch of the lowest dev loss, if later ones are worse: it is ringed, the rest shaded.
     """
-    figure, axes = _new_figure("Loss of each epoch")
-    _label_line_ends(axes, _plot_per_epoch(axes, epochs, {"Train": "train_loss", "Dev": "dev_loss"}))
+    figure, axes = new_figure("Loss of each epoch")
+    label_line_ends(axes, _plot_per_epoch(axes, epochs, {"Train": "train_loss", "Dev": "dev_loss"}))
     if overfitting_epoch is not None:
         lowest = next(entry["dev_loss"] for entry in epochs if entry["epoch"] == overfitting_epoch)
         axes.axvspan(overfitting_epoch, epochs[-1]["epoch"], color=LIGHT["orange"], alpha=0.08, linewidth=0)
@@ -206,11 +210,11 @@ def epoch_scores_plot(epochs: Sequence[Mapping[str, Any]], *, names: Mapping[str
         names: what to call each line, and the key it is read from.
         best_epoch: the epoch whose weights were kept, marked by an upright line.
     """
-    figure, axes = _new_figure("Dev scores after each epoch")
+    figure, axes = new_figure("Dev scores after each epoch")
     axes.axvline(best_epoch, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     ends = _plot_per_epoch(axes, epochs, names)
     axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    _label_line_ends(axes, ends)
+    label_line_ends(axes, ends)
     return figure
 
 
@@ -223,7 +227,7 @@ def lengths_plot(histogram: Sequence[tuple[int, int]], *, noun: str = "texts") -
     """
     import numpy as np
 
-    figure, axes = _new_figure(f"Number of {noun}")
+    figure, axes = new_figure(f"Number of {noun}")
     lengths, counts = (np.array(values) for values in zip(*sorted(histogram), strict=True))
     axes.bar(lengths, counts, width=1, color=LIGHT["blue"], edgecolor=LIGHT["paper"], linewidth=0.4)
     middle = lengths[np.searchsorted(np.cumsum(counts), counts.sum() / 2)]
@@ -253,7 +257,7 @@ def padding_plot(num_tokens: int, padded: Mapping[str, int]) -> Figure:
     """
     from matplotlib.ticker import EngFormatter
 
-    figure, axes = _new_figure("Positions computed in one epoch, by padding")
+    figure, axes = new_figure("Positions computed in one epoch, by padding")
     bars = {"none (this run)": num_tokens, **padded}
     rows = range(len(bars))
     axes.barh(rows, num_tokens, height=0.56, color=LIGHT["blue"], linewidth=0)
@@ -286,11 +290,11 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, distance_axes = _new_figure("L2 distance of each layer's output from its input")
+    figure, distance_axes = new_figure("L2 distance of each layer's output from its input")
     figure.set_size_inches(5.6, 5.6)
     distance_axes.set_subplotspec(figure.add_gridspec(2, 1)[0])
     degrees_axes = figure.add_subplot(2, 1, 2, facecolor="none", sharex=distance_axes)
-    _style(degrees_axes, "Angle between the two, in degrees of its cosine")
+    style_axes(degrees_axes, "Angle between the two, in degrees of its cosine")
     for place, axes in enumerate((distance_axes, degrees_axes)):
         ends = {}
         for number, (model, layers) in enumerate(changes.items(), start=1):
@@ -299,10 +303,10 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
             steps = range(1, len(values) + 1)
             axes.plot(steps, values, color=LIGHT[colour], marker=marker, markersize=4.5, linewidth=1.8)
             name = model.rstrip("/").rpartition("/")[2]
-            ends[name if _can_draw(name) and name not in ends else f"model {number}"] = (values[-1], colour)
+            ends[name if can_draw(name) and name not in ends else f"model {number}"] = (values[-1], colour)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _label_line_ends(axes, ends)
+        label_line_ends(axes, ends)
     degrees_axes.set_xlabel("layer")
     return figure
 
@@ -311,10 +315,10 @@ def confusion_matrix_plot(report: ClassificationReport) -> Figure:
     """Labels against predictions: counts, shaded by the share of the label's texts."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    figure, axes = _new_figure("")
+    figure, axes = new_figure("")
     figure.set_size_inches(max(5.6, 0.7 * len(report.classes)), max(3.2, 0.4 * len(report.classes)))
     names = [label.name for label in report.classes]
-    if not all(_can_draw(name) for name in names):
+    if not all(can_draw(name) for name in names):
         names = [str(label_id) for label_id in range(len(names))]
     shares = [[count / max(sum(row), 1) for count in row] for row in report.confusion_matrix]
     shades = LinearSegmentedColormap.from_list("shares", [LIGHT["paper"], LIGHT["blue"]])
@@ -338,7 +342,7 @@ def predicted_scores_plot(scores: Sequence[float], predictions: Sequence[float])
         scores: the right ones, (N,).
         predictions: in the same order.
     """
-    figure, axes = _new_figure("Predicted score")
+    figure, axes = new_figure("Predicted score")
     lowest, highest = min(*scores, *predictions), max(*scores, *predictions)
     axes.plot((lowest, highest), (lowest, highest), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     opacity = max(0.1, min(0.7, 60 / len(scores)))
@@ -350,7 +354,7 @@ def predicted_scores_plot(scores: Sequence[float], predictions: Sequence[float])
     return figure
 
 
-def _new_figure(title: str) -> tuple[Figure, Axes]:
+def new_figure(title: str) -> tuple[Figure, Axes]:
     """A figure of the house: a grid to read values from, no frame, the title at the left where the y axis begins."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -358,11 +362,12 @@ def _new_figure(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.6, 3.2), layout="constrained", facecolor=LIGHT["paper"])
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor="none")
-    _style(axes, title)
+    style_axes(axes, title)
     return figure, axes
 
 
-def _style(axes: Axes, title: str) -> None:
+def style_axes(axes: Axes, title: str) -> None:
+    """Give axes the look of all plots, and a title."""
     axes.set_title(title, loc="left", color=LIGHT["ink"], fontsize=10, pad=10)
     axes.spines[:].set_visible(False)
     axes.spines["bottom"].set(visible=True, color=LIGHT["rule"])
@@ -418,7 +423,7 @@ def _draw_reference(axes: Axes, value: float) -> None:
     axes.axhline(value, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
 
 
-def _label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
+def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write the name of each line beside its right end, moved up where two would overlap."""
     low, high = axes.get_ylim()
     height = float("-inf")
@@ -442,7 +447,8 @@ def _mark_epoch_starts(axes: Axes, steps: Sequence[Mapping[str, Any]]) -> None:
         axes.axvline(start, color=LIGHT["rule"], linewidth=0.9, zorder=0.5)
 
 
-def _can_draw(text: str) -> bool:
+def can_draw(text: str) -> bool:
+    """Tell whether the font has all of these letters."""
     from matplotlib.font_manager import findfont, get_font
 
     font = get_font(findfont("DejaVu Sans"))

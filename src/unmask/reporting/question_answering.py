@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.metrics.question_answering import QuestionAnsweringReport
 from unmask.reporting.page import Plot, Section, html_table
-from unmask.reporting.plots import _label_line_ends, _new_figure
+from unmask.reporting.plots import label_line_ends, new_figure
 from unmask.reporting.sections import (
     batches_section,
     epochs_section,
@@ -236,7 +236,7 @@ def _excerpt(parts: Sequence[str], mark: str) -> str:
 
 def _threshold_plot(curve: Mapping[str, Sequence[float]], chosen: float | None) -> Figure:
     """F1 and exact match by threshold, and the one that was chosen."""
-    figure, axes = _new_figure("Score by threshold")
+    figure, axes = new_figure("Score by threshold")
     ends = {}
     for name, key, colour in (("F1", "f1", "blue"), ("exact match", "exact_match", "orange")):
         axes.plot(curve["thresholds"], curve[key], color=LIGHT[colour], linewidth=1.8)
@@ -244,5 +244,5 @@ def _threshold_plot(curve: Mapping[str, Sequence[float]], chosen: float | None) 
     if chosen is not None:
         axes.axvline(chosen, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     axes.set_xlabel("score of no answer less that of the best span")
-    _label_line_ends(axes, ends)
+    label_line_ends(axes, ends)
     return figure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.errors import DataError
 from unmask.reporting.page import Plot, Section, html_list, html_table
-from unmask.reporting.plots import _can_draw, _new_figure
+from unmask.reporting.plots import can_draw, new_figure
 from unmask.reporting.sections import duration, format_score, score_name
 from unmask.reporting.theme import LIGHT
 
@@ -165,7 +165,7 @@ def _scatter(search: Mapping[str, Any], name: str) -> Figure:
     """The score of each trial against one setting."""
     metric, best = search["metric"], search["best"]
     trials = [trial for trial in search["trials"] if trial["score"] is not None and name in trial["settings"]]
-    figure, axes = _new_figure(f"{score_name(metric)} on dev")
+    figure, axes = new_figure(f"{score_name(metric)} on dev")
     places = _place(axes, name, [trial["settings"][name] for trial in trials])
     means: dict[float, list[float]] = {}
     for place, trial in zip(places, trials, strict=True):
@@ -201,7 +201,7 @@ def _place(axes: Axes, name: str, values: Sequence[Any]) -> list[float]:
         return [float(value) for value in values]
     written = [format_setting(value) for value in values]
     kinds = list(dict.fromkeys(written))
-    axes.set_xticks(range(len(kinds)), labels=[kind if _can_draw(kind) else str(i) for i, kind in enumerate(kinds)])
+    axes.set_xticks(range(len(kinds)), labels=[kind if can_draw(kind) else str(i) for i, kind in enumerate(kinds)])
     return [float(kinds.index(value)) for value in written]
 
 
@@ -209,7 +209,7 @@ def _curves(search: Mapping[str, Any]) -> Figure:
     """The score of each trial after each evaluation."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _new_figure(f"{score_name(search['metric'])} on dev")
+    figure, axes = new_figure(f"{score_name(search['metric'])} on dev")
     for trial in search["trials"]:
         reports = sorted((int(number), score) for number, score in trial["reports"].items())
         if not reports:

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _SCORES = {
-    "accuracy": ("Accuracy", "The share of texts that were given the right label."),
+    "accuracy": ("Accuracy", "The share of labels that are right."),
     "f1": ("F1", "The balance of precision and recall: 1 is perfect, 0 is useless."),
     "loss": ("Dev loss", "The lower, the less the model is surprised by the right answer."),
     "exact_match": ("Exact match", "The share of texts whose labels are all right, none missing and none too many."),

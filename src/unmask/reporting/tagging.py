@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from unmask.reporting.sections import (
     files_section,
     headline_section,
     repeat_section,
-    score_meaning,
     texts_section,
 )
 
@@ -45,11 +44,7 @@ class _Mistake:
 
 def result_section(record: RunRecord) -> Section | None:
     """The headline, with the spans that were found, and the words that a constant answer tags rightly."""
-    section = headline_section(record, verdict=_verdict(TaggingReport.from_dict(record.dev)) if record.dev else "")
-    if section is None or record.metric_for_best != "accuracy":
-        return section
-    meaning = escape(score_meaning("accuracy"))  # which speaks of texts
-    return replace(section, html=section.html.replace(meaning, "The share of words that were given the right tag."))
+    return headline_section(record, verdict=_verdict(TaggingReport.from_dict(record.dev)) if record.dev else "")
 
 
 def types_section(record: RunRecord) -> Section | None:
@@ -164,9 +159,7 @@ def _verdict(report: TaggingReport) -> str:
     true, given, correct = (
         sum(getattr(one, of) for one in report.types) for of in ("support", "num_predicted", "num_correct")
     )
-    found = (
-        f"The model finds {correct:,} of the {true:,} dev spans, and gives {given - correct:,} wrong ones."
-    )
+    found = f"The model finds {correct:,} of the {true:,} dev spans, and gives {given - correct:,} wrong ones."
     return f"{found} {said}"
 
 

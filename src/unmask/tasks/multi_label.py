@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from unmask.tasks.options import Reading, TaskOptions
     from unmask.tasks.task import Samples, TaskBatch
 
-__all__ = ["LabelSet", "MultiLabel"]
+__all__ = ["LabelSet", "MultiLabel", "parse_labels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,13 @@ class MultiLabel(TextTask):
     @classmethod
     def check_labels(cls, examples: Sequence[TextExample], field: str, reading: Reading) -> None:
         for example in examples:
-            _parse(example, reading.options, field)
+            parse_labels(example, reading.options, field)
 
     @classmethod
     def for_training(cls, examples: Sequence[TextExample], options: TaskOptions) -> MultiLabel:
-        return cls(Labels.find(examples, [_parse(e, options) for e in examples], options.labels, least=1), options)
+        return cls(
+            Labels.find(examples, [parse_labels(e, options) for e in examples], options.labels, least=1), options
+        )
 
     @classmethod
     def for_model(cls, id2label: Mapping[int, str], options: TaskOptions) -> MultiLabel:
@@ -119,7 +121,7 @@ class MultiLabel(TextTask):
     def targets_of(self, examples: Sequence[TextExample]) -> NDArray[np.float32]:
         targets = np.zeros((len(examples), len(self.labels.names)), np.float32)
         for row, example in zip(targets, examples, strict=True):
-            for label in _parse(example, self.options):
+            for label in parse_labels(example, self.options):
                 row[self.labels.id_of(label, example)] = 1
         return targets
 
@@ -165,7 +167,7 @@ class MultiLabel(TextTask):
         ]
 
     def judge(self, example: TextExample, prediction: LabelSet) -> dict[str, Any]:
-        ids = sorted({self.labels.id_of(label, example) for label in _parse(example, self.options)})
+        ids = sorted({self.labels.id_of(label, example) for label in parse_labels(example, self.options)})
         line = prediction.to_dict()
         predicted = line.pop("labels")
         return line | {"labels": [self.labels.names[label_id] for label_id in ids], "predicted": predicted}
@@ -183,7 +185,7 @@ class MultiLabel(TextTask):
         }
 
 
-def _parse(example: TextExample, options: TaskOptions, field: str | None = None) -> list[str]:
+def parse_labels(example: TextExample, options: TaskOptions, field: str | None = None) -> list[str]:
     """Take the labels of an example apart.
 
     Raises:

@@ -233,6 +233,13 @@ class QuestionAnswering(Task[QuestionExample]):
         threshold = self._threshold(raw, spans)
         return QuestionAnswering(replace(self.options, null_score_diff_threshold=threshold))
 
+    @property
+    def usage(self) -> str:
+        return (
+            'from unmask import predict  # or: unmask predict FOLDER "a question?" --text-pair "a text"\n\n'
+            'predict("FOLDER", ["a question?"], ["a text"])'
+        )
+
     def score(self, examples: Sequence[QuestionExample], samples: Samples, logits: Ragged) -> dict[str, float]:
         """Exact match and F1; also of questions with and without an answer (`has_answer_f1`, ...) where there are both.
 

@@ -219,6 +219,14 @@ class Task(ABC, Generic[ExampleT]):
         """What a model of this task does, in a sentence for its model card; `pairs` tells whether of pairs of texts."""
 
     @property
+    def usage(self) -> str:
+        """How a model of this task is asked, in lines of Python for its model card; its folder is FOLDER."""
+        return (
+            'from transformers import pipeline  # or: unmask predict FOLDER "a text"\n\n'
+            f'pipeline("{self.pipeline_tag}", model="FOLDER")("a text")'
+        )
+
+    @property
     def memory(self) -> dict[str, Any]:
         """What a trained model is to remember of its task, as JSON has it: its name, and the options it uses."""
         used = {name: value for name, value in asdict(self.options).items() if name in self.option_names}

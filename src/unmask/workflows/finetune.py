@@ -23,6 +23,7 @@ from unmask.reporting import RunRecord, write_report
 from unmask.reporting.seeds import read_seeds
 from unmask.tasks import FineTuning, predict_logits
 from unmask.training import is_main_process, train, training_device
+from unmask.workflows.check import CheckSettings, check
 from unmask.workflows.evaluate import make_entry
 from unmask.workflows.finetune_data import Prepared, prepare
 from unmask.workflows.loading import save_pretrained
@@ -91,6 +92,11 @@ def finetune(
         settings = dataclasses.replace(settings, learning_rate=settings.peak_learning_rate)
         if settings.tune != "all":
             say(f"learning rate {settings.learning_rate:g}, unless told otherwise, as tune is {settings.tune}")
+    if settings.check and not settings.resume:
+        checked = check(CheckSettings.of(settings))
+        checked.raise_for_errors()
+        for line in checked.lines():
+            say(line)
     prepared = prepare(settings, console=console, say=say)
     if settings.seeds == 1:
         train_one(prepared, console=console, say=say)

@@ -155,8 +155,8 @@ def _encode(
         cut = ""
         if encoded.num_truncated_texts:
             cut = (
-                f"; {encoded.num_truncated_texts:,} texts were cut to {max_seq_length} tokens, "
+                f"; {encoded.num_truncated_texts:,} {task.unit} were cut to {max_seq_length} tokens, "
                 f"{encoded.num_truncated_tokens:,} tokens in all"
             )
-        say(f"{name}: {len(encoded):,} texts, {encoded.lengths.sum():,} tokens{cut}")
+        say(f"{name}: {len(encoded):,} {task.unit}, {encoded.lengths.sum():,} tokens{cut}")
     return samples

@@ -73,9 +73,7 @@ weight decay {settings.weight_decay:g}, seed {settings.seed}.{_tuned(settings, t
 ## Use
 
 ```python
-from transformers import pipeline  # or: unmask predict FOLDER "a text"
-
-pipeline("{task.pipeline_tag}", model="FOLDER")("a text")
+{task.usage}
 ```
 """
 

@@ -11,7 +11,7 @@ from unmask.data import Table, read_table
 from unmask.data.sources import suffix_of
 from unmask.errors import DataError
 from unmask.tasks import MultiLabel, Regression
-from unmask.tasks.multi_label import _parse as parse_labels
+from unmask.tasks.multi_label import parse_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
