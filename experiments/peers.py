@@ -1,9 +1,9 @@
 """What transformers makes of a task: its models, tokenizers and losses in a plain loop, under the settings of a run.
 
-The same as in `unmask finetune`: the weights of the encoder, the examples and the numbers of their labels, epochs, batch
-size (a question is one example, whatever windows it has), AdamW with its fused kernel, decay of matrices only, warm-up
-and linear fall of the learning rate, clipping, dropout, the longest input. The seed is the same number, and so draws
-another head, another order and other dropout.
+The same as in `unmask finetune`: the weights of the encoder, the examples and the numbers of their labels, epochs,
+batch size (a question is one example, whatever windows it has), AdamW with its fused kernel, decay of matrices only,
+warm-up and linear fall of the learning rate, clipping, dropout, the longest input. The seed is the same number, and
+draws another head, another order and other dropout.
 
 Its own: every batch is padded to its longest sequence, after its Trainer's `group_by_length` has put sequences of like
 length together; of a padded batch its loss of answers counts the padding too; a word whose tokens come to nothing gets
@@ -20,7 +20,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -81,7 +81,8 @@ class Feature:
     first_pieces: dict[int, int] = field(default_factory=dict)
 
 
-Group = list[Feature]  # the sequences of one example: windows, or one
+Group: TypeAlias = list[Feature]  # the sequences of one example: windows, or one
+Logits: TypeAlias = "list[list[NDArray[np.float32]]]"  # of each example those of its sequences
 
 
 def finetune_peer(settings: FinetuneSettings, folder: Path) -> PeerResult:
@@ -102,7 +103,8 @@ def finetune_peer(settings: FinetuneSettings, folder: Path) -> PeerResult:
     model = auto_class.from_pretrained(folder, **peer.model_options).to(training_device(settings))
     seconds, num_steps = train(model, groups["train"], settings)
     logits = {name: predict(model, groups[name]) for name in examples if name != "train"}
-    peer.tune(examples["dev"], groups["dev"], logits["dev"])
+    if isinstance(peer, PeerOfQuestions):
+        peer.tune_threshold(examples["dev"], groups["dev"], logits["dev"])
     scores = {name: peer.score(examples[name], groups[name], logits[name]) for name in logits}
     return PeerResult(scores=scores, seconds=seconds, num_steps=num_steps, model=model)
 
@@ -130,8 +132,9 @@ def train(model: Any, groups: Sequence[Group], settings: FinetuneSettings) -> tu
     """Train in place; the seconds it took, and how many steps."""
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    parameters: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}],
+        parameters,
         lr=settings.peak_learning_rate,
         betas=settings.betas,
         eps=settings.eps,
@@ -179,7 +182,7 @@ def collate(features: Sequence[Feature], model: Any, *, with_labels: bool = True
     return {name: tensor.to(model.device) for name, tensor in batch.items()}
 
 
-def predict(model: Any, groups: Sequence[Group]) -> list[list[NDArray[np.float32]]]:
+def predict(model: Any, groups: Sequence[Group]) -> Logits:
     """The logits of each example's sequences: (labels,), or (tokens, labels) without the padding."""
     features = [feature for group in groups for feature in group]
     order = sorted(range(len(features)), key=lambda index: len(features[index].input_ids))
@@ -228,20 +231,15 @@ class Peer(ABC):
     def encode(self, examples: Sequence[Any]) -> list[Group]:
         """Make the sequences of each example."""
 
-    def tune(self, examples: Sequence[Any], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]) -> None:
-        """Choose what is chosen on dev; by default nothing."""
-
     @abstractmethod
-    def score(
-        self, examples: Sequence[Any], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[Any], groups: Sequence[Group], logits: Logits) -> dict[str, float]:
         """Judge the logits of each example's sequences."""
 
 
 class PeerOfTexts(Peer):
     """Labels of texts and of pairs, as `run_glue.py` learns them."""
 
-    task_class = Classification
+    task_class: ClassVar[type[Task[Any]]] = Classification
     auto_class = "AutoModelForSequenceClassification"
 
     def encode(self, examples: Sequence[TextExample]) -> list[Group]:
@@ -257,9 +255,7 @@ class PeerOfTexts(Peer):
         columns = (encoded["input_ids"], encoded["token_type_ids"], targets)
         return [[Feature(ids, types, {"labels": target})] for ids, types, target in zip(*columns, strict=True)]
 
-    def score(
-        self, examples: Sequence[TextExample], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[TextExample], groups: Sequence[Group], logits: Logits) -> dict[str, float]:
         predicted = [int(row.argmax()) for [row] in logits]
         return classification_metrics(
             self.task.targets_of(examples).tolist(), predicted, num_labels=len(self.task.id2label)
@@ -275,9 +271,7 @@ class PeerOfScores(PeerOfTexts):
     def model_options(self) -> dict[str, Any]:
         return {"num_labels": 1, "problem_type": "regression"}
 
-    def score(
-        self, examples: Sequence[TextExample], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[TextExample], groups: Sequence[Group], logits: Logits) -> dict[str, float]:
         return regression_metrics(self.task.targets_of(examples), np.array([row[0] for [row] in logits]))
 
 
@@ -303,7 +297,9 @@ class PeerOfTags(Peer):
         for number, example in enumerate(examples):
             ids, types = encoded["input_ids"][number], encoded["token_type_ids"][number]
             if len(ids) > self.max_length:
-                raise ValueError(f"{example.source}, line {example.line}: {len(ids)} tokens, which this loop cannot cut")
+                raise ValueError(
+                    f"{example.source}, line {example.line}: {len(ids)} tokens, which this loop cannot cut"
+                )
             first_pieces: dict[int, int] = {}
             for position, word in enumerate(encoded.word_ids(number)):
                 if word is not None:
@@ -314,9 +310,7 @@ class PeerOfTags(Peer):
             groups.append([Feature(ids, types, {"labels": labels}, first_pieces)])
         return groups
 
-    def score(
-        self, examples: Sequence[TaggedSentence], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[TaggedSentence], groups: Sequence[Group], logits: Logits) -> dict[str, float]:
         names = self.task.id2label
         predicted = []
         for example, [feature], [rows] in zip(examples, groups, logits, strict=True):
@@ -366,19 +360,16 @@ class PeerOfQuestions(Peer):
             group.append(Feature(ids, types, {"start_positions": start, "end_positions": end}))
         return group
 
-    def tune(
-        self, examples: Sequence[QuestionExample], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
-    ) -> None:
+    def tune_threshold(self, examples: Sequence[QuestionExample], groups: Sequence[Group], logits: Logits) -> None:
+        """Choose the null threshold that is best for these questions, where some of them have no answer."""
         self.task = self.task.tuned(examples, *self._as_ours(examples, groups, logits))
 
-    def score(
-        self, examples: Sequence[QuestionExample], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
-    ) -> dict[str, float]:
+    def score(self, examples: Sequence[QuestionExample], groups: Sequence[Group], logits: Logits) -> dict[str, float]:
         scores: dict[str, float] = self.task.score(examples, *self._as_ours(examples, groups, logits))
         return scores
 
     def _as_ours(
-        self, examples: Sequence[QuestionExample], groups: Sequence[Group], logits: list[list[NDArray[np.float32]]]
+        self, examples: Sequence[QuestionExample], groups: Sequence[Group], logits: Logits
     ) -> tuple[Any, Ragged]:
         """The samples of this project and these logits, in the order of its tokens."""
         tokenizer = load_tokenizer(str(self.folder))

@@ -13,6 +13,7 @@ from unmask.reporting.pretraining import PRETRAINING_SECTIONS, pretraining_summa
 from unmask.reporting.question_answering import QUESTION_ANSWERING_SECTIONS
 from unmask.reporting.record import RunRecord
 from unmask.reporting.regression import REGRESSION_SECTIONS
+from unmask.reporting.search import read_search, search_sections
 from unmask.reporting.sections import (
     batches_section,
     epochs_section,
@@ -73,7 +74,8 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
     if seeds is not None:
         made = seeds_sections(folder, record, seeds)
     else:
-        sections = SECTIONS.get(task, _GENERAL) if sections is None else sections
+        if sections is None:
+            sections = [*search_sections(read_search(folder)), *SECTIONS.get(task, _GENERAL)]
         made = [section for make in sections if (section := make(record)) is not None]
     with new_folder(folder / "plots", replace=True) as partial:
         for plot in (plot for section in made for plot in section.plots):

@@ -54,7 +54,9 @@ def is_run(folder: Path) -> bool:
 
 def command_of(config: dict[str, Any]) -> str:
     """Tell which command a run is of, by its config.json."""
-    return "pretrain" if config.get("task") == "pretraining" else "finetune"
+    if config.get("task") == "pretraining":
+        return "pretrain"
+    return "search" if "space" in config else "finetune"
 
 
 def is_complete(folder: Path) -> bool:

@@ -135,13 +135,14 @@ def search(
     # Everything is read and checked before anything is written.
     open_study = _optuna()
     training_device(settings)
+    checked = dataclasses.replace(trial_settings(settings, {}), test=settings.test)
+    prepared = _without_test(prepare(checked, console=console, say=say))
+    settings = dataclasses.replace(settings, metric_for_best=prepared.settings.metric_for_best)  # "auto" no more
     base = trial_settings(settings, {})
-    prepared = _without_test(prepare(dataclasses.replace(base, test=settings.test), console=console, say=say))
     refuse_changed_data(folder, prepared.described, resume=settings.resume)
     config = as_json(dataclasses.replace(settings, resume=False, overwrite=False))
     with lock_folder(folder):  # two processes would write one journal
         open_run_folder(folder, config, resume=settings.resume)
-        write_json(folder / "config.json", config | {"metric_for_best": base.training.metric_for_best})
         write_json(folder / "data.json", prepared.described)
         study = open_study(
             folder / _JOURNAL,

@@ -94,7 +94,7 @@ def load_trained(model: str | Path) -> Trained:
         CheckpointError: nothing usable is found under that name, or it has no head of its task.
     """
     run = _run_settings(Path(model))
-    if command_of(run) != "finetune":
+    if command_of(run) == "pretrain":
         raise CheckpointError(
             f"{model}: this run pretrained a model and taught it no task: unmask finetune classification --model "
             f"{model} does"

@@ -1,7 +1,8 @@
 """Every task on real data, beside transformers: MiniLM, the same recipe on both sides, several seeds each.
 
-    .venv/bin/python experiments/finetune_tasks.py --data-dir ../shared/data --output-dir runs/tasks
-    .venv/bin/python experiments/finetune_tasks.py --data-dir ../shared/data --output-dir runs/tasks --tasks rte --seeds 5
+    .venv/bin/python experiments/every_task.py --data-dir ../shared/data --output-dir runs/tasks
+    .venv/bin/python experiments/every_task.py --data-dir ../shared/data --output-dir runs/tasks \
+        --tasks rte mrpc --seeds 5
 
 3 epochs, learning rate 5e-5 with 6 % of the steps of warm-up, batches of 32 examples (questions: 16), texts and
 sentences whole, windows of 384 tokens for questions. Both sides are judged after the last epoch, and nothing is chosen
@@ -232,6 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
     parser.add_argument("--tasks", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
+    parser.add_argument("--model", default="minilm", help="what both sides start from: a folder, or minilm")
     parser.add_argument("--side", choices=(*SIDES, "both"), default="both")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=5e-5)
@@ -245,7 +247,7 @@ def main() -> None:
         told = {
             "warmup_ratio": 0.06,
             **with_files(experiment, options),
-            "model": "minilm",
+            "model": options.model,
             "epochs": options.epochs,
             "learning_rate": options.learning_rate,
             "device": options.device,
