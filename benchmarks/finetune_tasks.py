@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         measured = {name: measure(name, contest, options) for name, contest in contests.items()}
     columns = next(iter(measured.values()))
-    result = {column: {name: row[column] for name, row in measured.items()} for column in columns}
+    result: dict[str, Any] = {column: {name: row[column] for name, row in measured.items()} for column in columns}
     result |= {
         "length_grouped": options.length_grouped,
         "peer_optimizer": peer_optimizer(),

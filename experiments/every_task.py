@@ -132,6 +132,13 @@ def shorten(path: Path, short: Path, limit: int) -> None:
 
 # The experiments.
 
+
+def span_tags(*types: str) -> tuple[str, ...]:
+    """O, and B- and I- of each type: all of them, whatever the first rows of a file have."""
+    return ("O", *(f"{letter}-{type_}" for type_ in types for letter in "BI"))
+
+
+PARTS_OF_SPEECH = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
 QUESTIONS: dict[str, Any] = {
     "task": "question-answering",
     "global_batch_size": 16,
@@ -187,6 +194,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "train": "ud_english_ewt/en_ewt-ud-train.conllu.gz",
             "dev": ("ud_english_ewt/en_ewt-ud-dev.conllu",),
             "test": ("ud_english_ewt/en_ewt-ud-test.conllu",),
+            "labels": tuple(PARTS_OF_SPEECH.split()),
         },
         judged="test",
     ),
@@ -198,6 +206,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "train": "wnut17/wnut17train.conll",
             "dev": ("wnut17/emerging.dev.conll",),
             "test": ("wnut17/emerging.test.annotated",),
+            "labels": span_tags("corporation", "creative-work", "group", "location", "person", "product"),
         },
         judged="test",
     ),

@@ -33,6 +33,7 @@ from every_task import (
     run_once,
     run_ours,
     shown,
+    span_tags,
     spread,
     with_files,
 )
@@ -95,6 +96,7 @@ def make_experiments(num_train: int) -> dict[str, Experiment]:
                 "train": "klue-ner-train.conll",
                 "dev": ("klue-ner-dev.conll",),
                 "test": ("klue-ner-test.conll",),
+                "labels": span_tags("DT", "LC", "OG", "PS", "QT", "TI"),
             },
             judged="test",
             part=part_klue,

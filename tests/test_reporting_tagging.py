@@ -50,7 +50,7 @@ def test_the_verdict_counts_spans_and_words() -> None:
     assert section is not None
     assert "On the dev set 3 of 4 words have the right tag (75.0%)" in section.html
     assert "always answering “NOUN” would be right for 2 (50.0%)" in section.html
-    assert "The share of words that were given the right tag." in section.html
+    assert "The share of labels that are right." in section.html
 
 
 def cells(html: str) -> list[list[str]]:

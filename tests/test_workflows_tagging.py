@@ -200,7 +200,7 @@ def test_parts_of_speech_are_judged_by_accuracy(place: Path, tmp_path: Path, cap
     dev = read_json(run / "evaluation_dev.json")
     assert list(dev["metrics"]) == ["accuracy", "macro_f1"]
     page = (run / "report.html").read_text()
-    for said in ("Tag by tag", "On the dev set", "The share of words that were given the right tag."):
+    for said in ("Tag by tag", "On the dev set", "The share of labels that are right."):
         assert said in page
     assert unmask("predict", run, "this dog sleep.") == 0
     assert "this/" in capsys.readouterr().out

@@ -226,7 +226,7 @@ class _Template:
             first_tokens, num_context_tokens: the range of the text's tokens, (W,).
         """
         (before, between, after), none = self.runs, np.zeros_like(question_of)
-        parts = (
+        parts: tuple[tuple[NDArray[np.int64], NDArray[np.int64] | int, NDArray[np.int64], NDArray[np.int64]], ...] = (
             (*before, none, none + len(before[0])),
             (questions.values, self.types[0], questions.offsets[question_of], query_lengths),
             (*between, none, none + len(between[0])),

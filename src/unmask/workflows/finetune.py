@@ -92,12 +92,10 @@ def finetune(
         settings = dataclasses.replace(settings, learning_rate=settings.peak_learning_rate)
         if settings.tune != "all":
             say(f"learning rate {settings.learning_rate:g}, unless told otherwise, as tune is {settings.tune}")
-    if settings.check and not settings.resume:
-        checked = check(CheckSettings.of(settings))
-        checked.raise_for_errors()
-        for line in checked.lines():
-            say(line)
     prepared = prepare(settings, console=console, say=say)
+    if settings.check and not settings.resume and is_main_process():
+        for line in check(CheckSettings.of(settings)).lines("error", "warning"):
+            say(line)
     if settings.seeds == 1:
         train_one(prepared, console=console, say=say)
     else:

@@ -71,5 +71,5 @@ def predict_examples(trained: Trained, examples: Sequence[Any], *, abstaining: A
         return []
     samples = trained.encode(examples, with_targets=False)
     logits = predict_logits(trained.pretrained.model, trained.task, samples)
-    answers = list(trained.task.predict(examples, samples, logits))
+    answers: list[Any] = list(trained.task.predict(examples, samples, logits))
     return answers if threshold is None else [answer.abstaining(threshold) for answer in answers]

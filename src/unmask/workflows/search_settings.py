@@ -38,6 +38,7 @@ class SearchSettings(FinetuneSettings):
         SettingsError: a value outside its range, or two that contradict one another.
     """
 
+    command: ClassVar[str] = "search"
     may_change: ClassVar[tuple[str, ...]] = (*FinetuneSettings.may_change, "trials", "keep_models")
     recorded: ClassVar[tuple[str, ...]] = (*FinetuneSettings.recorded, "best")
 

@@ -39,7 +39,7 @@ class FinetuneSettings(RunSettings, TaskOptions, Tuning):
         train: the labelled file to learn from: TSV, CSV, JSON lines or Parquet, or a data set's hub id; of questions
             SQuAD's JSON or JSON lines; of tags CoNLL columns, CoNLL-U, JSON lines or a file of characters.
         dev: files to choose the best checkpoint by, scored together and each alone; without any, a part of train.
-        check: look at the data first, as unmask check does: errors end the run, warnings are told.
+        check: look at the data before training, as unmask check does, and tell what is odd.
         dev_fraction: how much of train is held back where there is no dev file, a fraction in (0, 1).
         dev_seed: draws what is held back; None takes `seed`. Runs of several seeds hold back the same.
         test: files that no choice is made on, scored once by the best checkpoint.
