@@ -9,7 +9,7 @@ sentences whole, windows of 384 tokens for questions. Both sides are judged afte
 on dev but the null threshold of SQuAD 2.0. Seconds are those of the training loop alone; where they matter run nothing
 else beside this. `peers.py` tells what transformers is given.
 
-Files that are parted or shortened stand in OUTPUT_DIR/data, for anyone to use; which rows are whose depends on nothing:
+Files that are parted or shortened stand in OUTPUT_DIR/data, for anyone to use; they come out the same every time:
 
 - sst-2: a tenth of its train file, drawn at random, a fifth of that to judge by. (Its rows are phrases of sentences: a
   phrase of one that was learnt may be judged.)
