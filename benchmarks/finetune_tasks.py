@@ -8,10 +8,11 @@ Both start from the same weights and take whole training steps: forward, backwar
   that overlap by about 128;
 - similarity (only if named): scores of STS-B's training file, 32 pairs a step.
 
-transformers is `BertForTokenClassification` and its siblings, attention as it comes, fed as its data collators do: each
-batch padded to its own longest sequence; clipped with `clip_grad_norm_`, updated by the AdamW its Trainer has unless
-told otherwise. It pads whole arrays at once, where its collators loop over lists. unmask is the step of `unmask
-finetune`: packed, restricted to the words of the training file.
+transformers is `BertForTokenClassification` and its siblings, with attention "sdpa", as they come, fed as its data
+collators do: each batch padded to its own longest sequence; clipped with `clip_grad_norm_`, updated by the AdamW its
+Trainer has unless told otherwise ("adamw_torch_fused" since torch 2.8). It pads whole arrays at once, where its
+collators loop over lists. unmask is the step of `unmask finetune`: packed, restricted to the words of the training
+file.
 
 Rounds alternate, so that a slow minute of the machine is everybody's; in each both take the same examples, in the same
 random batches. `--length-grouped` gives transformers batches of like length, made by its own function for that, and us
