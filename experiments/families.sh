@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pretrain every family at a small size, as docs/experiments.md reports it: two to three hours on two cores, tokenizers and
+# Pretrain every family at a small size, as docs/experiments.md reports it: some two hours on two cores, tokenizers and
 # stores included. English and Korean BERT are recipes; the others differ from them in the flags below.
 #
 #   experiments/families.sh ../shared/data runs/families
@@ -32,6 +32,6 @@ pretrain albert albert "${small[@]}" --embedding-size 96 --corpus "${english[@]}
     --tokenizer "$out/tokenizers/en-albert" --max-steps 1500
 pretrain electra electra "${small[@]}" --embedding-size 192 --generator-size 1.0 --discriminator-weight 10 \
     --corpus "${english[@]}" --tokenizer "$out/tokenizers/en" --max-steps 3000
-pretrain gpt gpt "${small[@]}" --max-seq-length 64 --corpus "${english[@]}" --tokenizer "$out/tokenizers/en-gpt" \
-    --max-steps 1200
+pretrain gpt gpt "${small[@]}" --max-seq-length 64 --max-dev-sequences 1024 --corpus "${english[@]}" \
+    --tokenizer "$out/tokenizers/en-gpt" --max-steps 1200
 pretrain shakespeare --config recipes/pretrain-shakespeare.yaml

@@ -26,7 +26,7 @@ from unmask.training.checkpoint import (
     step_folder,
     verify,
 )
-from unmask.training.distributed import join_world, training_device
+from unmask.training.distributed import join_world
 from unmask.training.machine import keep_freed_memory
 from unmask.training.metrics_log import MetricsLog
 from unmask.training.optimizer import Optimizer
@@ -107,7 +107,7 @@ def train(
         SettingsError: there is no such device, or no score of the name `metric_for_best`.
     """
     with join_world(settings) as world, stop_on_signals() as stop:
-        if training_device(settings).type == "cpu":
+        if world.device.type == "cpu":
             keep_freed_memory()
         run = _Run(
             model,
