@@ -156,6 +156,21 @@ def test_windows_and_pairs_or_a_stride_beyond_a_window_contradict_one_another(to
         encode(task, tokenizer, ["dog " * 9], 7)
 
 
+def test_rows_without_a_text_are_left_out_where_one_may(tmp_path: Path) -> None:
+    path = write_rows(
+        tmp_path / "t.tsv", [("dog", "a"), ("  ", "b"), ("", "a"), ("cat", "b")], header=("text", "label")
+    )
+    skipping = Reading(options=TaskOptions(skip_empty=True))
+    assert [(each.text, each.line) for each in Classification.read(path, skipping)] == [("dog", 2), ("cat", 5)]
+    assert len(Classification.read(path, Reading())) == 4  # encoding them is the error
+    assert len(Classification.read(path, skipping, with_labels=False)) == 4  # each line has its answer
+    pairs = write_rows(
+        tmp_path / "p.tsv", [("", "dog", "a"), ("", " ", "b")], header=("text", "second", "label")
+    )
+    reading = Reading(columns=Columns(text_pair="second"), options=TaskOptions(skip_empty=True))
+    assert [each.line for each in Classification.read(pairs, reading)] == [2]
+
+
 def test_a_text_alone_among_pairs_is_named(tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match=r"texts\.tsv, line 7: some examples are pairs, and this is a text alone"):
         classification().encode([example("a", pair="b"), example("a", line=7)], tokenizer, max_seq_length=9)

@@ -332,6 +332,13 @@ def test_a_quote_that_swallows_rows(tmp_path):
     assert "closes in line 12: the 7 lines between" in swallowed[0].problem
 
 
+def test_empty_texts_that_are_to_be_left_out_are_warnings(tmp_path):
+    train = write(tmp_path / "train.tsv", with_line(with_line(GOOD, 7, "  \tgood"), 9, "\tbad"))
+    report = check(train=train, model=None, skip_empty=True)
+    assert found(report) == [("warning", "empty_field", 7), ("warning", "empty_field", 9)]
+    assert report.findings[0].advice == "the row is left out"
+
+
 def test_json_lines(tmp_path):
     lines = [json.dumps(dict(zip(("text", "label"), row.split("\t"), strict=True))) for row in rows(0, 30)]
     lines[3], lines[5], lines[9] = '{"text": "a dog"', "[1]", '{"text": "a cat", "label": null}'

@@ -34,16 +34,15 @@ _LEAST_NEAR = 8  # letters and digits, below which texts are alike by chance
 
 
 def find_empty_texts(subject: Subject) -> Iterator[Finding]:
-    """Texts of blanks, which training refuses; one empty text of a pair; words that stand for a missing value."""
+    """Texts of blanks, which training refuses or, if it is to, leaves out; one empty text of a pair; words that stand for a missing value."""
     for data in subject.sets:
         for item in data.items:
             is_empty = [not text.strip() for text in item.texts]
             if all(is_empty):
-                problem, advice = (
-                    "the text is empty, there is nothing to read in it",
-                    "fill it in, or leave the row out",
-                )
-                yield data.finding("empty_field", problem, item, severity="error", advice=advice)
+                problem, skipped = "the text is empty, there is nothing to read in it", subject.options.skip_empty
+                advice = "the row is left out" if skipped else "fill it in, or leave the row out (--skip-empty)"
+                severity: Severity = "warning" if skipped else "error"
+                yield data.finding("empty_field", problem, item, severity=severity, advice=advice)
             elif any(is_empty):
                 which = "first" if is_empty[0] else "second"
                 advice = "fill it in, or leave the row out"

@@ -41,6 +41,7 @@ class TaskOptions:
             the training file has, sorted.
         max_seq_length: tokens of the longest input, special tokens included; longer texts are cut. None is the model's
             own limit.
+        skip_empty: leave out labelled rows whose text is empty, in place of refusing the file.
         truncate: which tokens are kept of a text that is cut: the first, the last, or a quarter from its head and the
             rest from its tail.
         long_texts: "windows" reads a long text whole, as windows of max_seq_length tokens, in place of cutting it.
@@ -73,6 +74,7 @@ class TaskOptions:
 
     labels: tuple[str, ...] | None = None
     max_seq_length: int | None = None
+    skip_empty: bool = False
     truncate: Truncate = "head"
     long_texts: LongTexts = "cut"
     doc_stride: int | None = None

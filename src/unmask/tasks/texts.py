@@ -91,6 +91,7 @@ class TextTask(Task[TextExample]):
     label_columns: ClassVar[tuple[str, ...]]
     option_names: ClassVar[tuple[str, ...]] = (
         "max_seq_length",
+        "skip_empty",
         "truncate",
         "long_texts",
         "doc_stride",
@@ -121,6 +122,8 @@ class TextTask(Task[TextExample]):
             for text, pair, label, line in zip(texts, pairs, labels, table.lines, strict=True)
         ]
         if with_labels:
+            if reading.options.skip_empty:
+                examples = [each for each in examples if each.text.strip() or (each.text_pair or "").strip()]
             cls.check_labels(examples, field, reading)
         return examples
 
@@ -184,7 +187,8 @@ class TextTask(Task[TextExample]):
                 raise DataError(
                     f"nothing is left of the text in {max_seq_length} tokens: raise max_seq_length"
                     if encoding.num_truncated_tokens
-                    else "the text is empty, there is nothing to read in it: fill it in, or leave the row out",
+                    else "the text is empty, there is nothing to read in it: fill it in, or leave the row out, as "
+                    "training does with --skip-empty",
                     path=example.source,
                     line=example.line,
                 )

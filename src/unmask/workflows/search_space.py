@@ -45,7 +45,7 @@ _SAME_FOR_ALL = {
         ),
         (
             "column_names text_column text_pair_column label_column label_separator text_unit tag_scheme repair_spans "
-            "data_dir",
+            "skip_empty data_dir",
             "it says how the files are read, which is the same for all trials",
         ),
         (
