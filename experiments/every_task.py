@@ -37,7 +37,7 @@ from objectives import COLA
 from unmask import FinetuneSettings, finetune
 from unmask.data import split_indices
 from unmask.data.sources import numbered_lines
-from unmask.files import write_json, write_text
+from unmask.files import sha256_of, write_json, write_text
 from unmask.hub import resolve
 
 if TYPE_CHECKING:
@@ -333,8 +333,9 @@ def run_once(
     Raises:
         SystemExit: what was done is not what `told` says.
     """
-    kept = {name: value for name, value in told.items() if name not in ("data_dir", "model", "device")}
-    recipe = json.loads(json.dumps(kept | {"limit": limit}))
+    kept = {name: value for name, value in told.items() if name not in ("data_dir", "model")}
+    files = sorted(path for path in resolve(told["model"]).iterdir() if path.suffix in (".safetensors", ".bin"))
+    recipe = json.loads(json.dumps(kept | {"limit": limit, "weights": [sha256_of(path) for path in files]}))
     done = read_results(folder)
     if done is None:
         load = os.getloadavg()[0]

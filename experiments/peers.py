@@ -31,6 +31,7 @@ from unmask.metrics import classification_metrics, regression_metrics, tagging_m
 from unmask.ragged import Ragged
 from unmask.tasks import TASKS, Classification, QuestionAnswering, Reading, Regression, Tagging
 from unmask.training import training_device
+from unmask.training.machine import keep_freed_memory
 from unmask.workflows.loading import load_tokenizer
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def finetune_peer(settings: FinetuneSettings, folder: Path) -> PeerResult:
     groups = {name: peer.encode(members) for name, members in examples.items()}
     torch.manual_seed(settings.seed)
     auto_class = getattr(transformers, peer.auto_class)
-    model = auto_class.from_pretrained(folder, **peer.model_options).to(training_device(settings))
+    model = auto_class.from_pretrained(folder, dtype=torch.float32, **peer.model_options).to(training_device(settings))
     seconds, num_steps = train(model, groups["train"], settings)
     logits = {name: predict(model, groups[name]) for name in examples if name != "train"}
     if isinstance(peer, PeerOfQuestions):
@@ -145,6 +146,8 @@ def train(model: Any, groups: Sequence[Group], settings: FinetuneSettings) -> tu
     num_steps = settings.epochs * math.ceil(len(groups) / batch_size)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, settings.num_warmup_steps(num_steps), num_steps)
     lengths = [max(len(feature.input_ids) for feature in group) for group in groups]
+    if model.device.type == "cpu":
+        keep_freed_memory()  # as our loop does, for the whole process: whoever runs first, both have it
     generator = torch.Generator().manual_seed(settings.seed)
     model.train()
     start = time.perf_counter()

@@ -164,9 +164,7 @@ def test_rows_without_a_text_are_left_out_where_one_may(tmp_path: Path) -> None:
     assert [(each.text, each.line) for each in Classification.read(path, skipping)] == [("dog", 2), ("cat", 5)]
     assert len(Classification.read(path, Reading())) == 4  # encoding them is the error
     assert len(Classification.read(path, skipping, with_labels=False)) == 4  # each line has its answer
-    pairs = write_rows(
-        tmp_path / "p.tsv", [("", "dog", "a"), ("", " ", "b")], header=("text", "second", "label")
-    )
+    pairs = write_rows(tmp_path / "p.tsv", [("", "dog", "a"), ("", " ", "b")], header=("text", "second", "label"))
     reading = Reading(columns=Columns(text_pair="second"), options=TaskOptions(skip_empty=True))
     assert [each.line for each in Classification.read(pairs, reading)] == [2]
 

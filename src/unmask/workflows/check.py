@@ -91,7 +91,9 @@ class CheckSettings(TaskOptions):
             column_names=self.column_names,
             split=None if names_a_file(source) else split,
             data_dir=self.data_dir,
-            options=dataclasses.replace(TaskOptions.of(vars(self)), skip_empty=False),  # what is left out is looked at too
+            options=dataclasses.replace(
+                TaskOptions.of(vars(self)), skip_empty=False
+            ),  # what is left out is looked at too
         )
 
 
