@@ -3,7 +3,7 @@
 # make demo       fine-tune the pretrained MiniLM on the embedded acceptability set, and show the result
 # make test       run all tests (real data: UNMASK_DATA_DIR, or ../shared/data where it exists)
 # make check      format, lint and types, as pre-commit does
-# make bench      the side-by-side speed benchmark (needs CoLA; run nothing else beside it)
+# make bench      the side-by-side speed benchmarks of fine-tuning (need real data; run nothing else beside them)
 # make clean      remove .venv and caches
 
 PYTHON ?= python3
@@ -37,6 +37,7 @@ check: setup
 
 bench: setup
 	$(BIN)/python benchmarks/finetune_classification.py
+	$(BIN)/python benchmarks/finetune_tasks.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

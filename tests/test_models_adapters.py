@@ -21,14 +21,13 @@ from unmask.errors import CheckpointError, SettingsError
 from unmask.models.adapters import (
     LoRALinear,
     add_lora,
-    is_of_head,
     load_lora,
     lora_layers,
     lora_state_dict,
     merge_lora,
     save_lora,
 )
-from unmask.models.registry import FAMILIES, build_model, export_weights, load_model
+from unmask.models.registry import FAMILIES, build_model, export_weights, is_of_head, load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,21 +220,24 @@ def test_the_head_is_what_stands_above_the_blocks(head: str) -> None:
 # As PEFT has it
 
 
-REFERENCES = {
-    "bert": ("BertForSequenceClassification", {}),
-    "roberta": ("RobertaForSequenceClassification", {}),
-    "albert": (
-        "AlbertForSequenceClassification",
-        {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2},
-    ),
-    "electra": ("ElectraForSequenceClassification", {}),
-    "gpt2": ("GPT2ForSequenceClassification", {"pad_token_id": 0}),
-    "openai-gpt": ("OpenAIGPTForSequenceClassification", {"pad_token_id": 0}),
+REFERENCES = {  # the beginning of its class, and sizes of its own
+    "bert": ("Bert", {}),
+    "roberta": ("Roberta", {}),
+    "albert": ("Albert", {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2}),
+    "electra": ("Electra", {}),
+    "gpt2": ("GPT2", {"pad_token_id": 0}),
+    "openai-gpt": ("OpenAIGPT", {"pad_token_id": 0}),
+}
+HEADS = {  # the end of its class
+    "sequence-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
 }
 
 
-def reference_of(model_type: str) -> nn.Module:
-    class_name, sizes = REFERENCES[model_type]
+def reference_of(model_type: str, head: str = "sequence-classification") -> nn.Module:
+    begin, sizes = REFERENCES[model_type]
+    class_name = begin + HEADS[head]
     if "gpt" not in model_type:
         return hf_model(class_name, **sizes)
     import transformers
@@ -299,14 +301,28 @@ def assert_logits_agree(model: nn.Module, reference: nn.Module) -> None:
         else {"token_type_ids": rectangle.token_type_ids}
     )
     with torch.no_grad():
-        expected = reference(input_ids=rectangle.input_ids, attention_mask=rectangle.attention_mask, **types).logits
+        output = reference(input_ids=rectangle.input_ids, attention_mask=rectangle.attention_mask, **types)
+    expected = output.logits if "logits" in output else torch.stack((output.start_logits, output.end_logits), dim=-1)
+    if expected.dim() == 3:  # of tokens: the real ones
+        expected = expected[rectangle.attention_mask.bool()]
     torch.testing.assert_close(logits_of(model), expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("targets", TARGETS, ids=",".join)
-@pytest.mark.parametrize("model_type", REFERENCES)
-def test_a_saved_adapter_read_by_the_rules_of_peft(tmp_path: Path, model_type: str, targets: tuple[str, ...]) -> None:
-    reference = reference_of(model_type)
+@pytest.mark.parametrize(
+    ("model_type", "head", "targets"),
+    [
+        (model_type, head, targets)
+        for model_type in REFERENCES
+        for head in HEADS
+        if head in FAMILIES[model_type].heads
+        for targets in (TARGETS if head == "sequence-classification" else TARGETS[:1])
+    ],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
+)
+def test_a_saved_adapter_read_by_the_rules_of_peft(
+    tmp_path: Path, model_type: str, head: str, targets: tuple[str, ...]
+) -> None:
+    reference = reference_of(model_type, head)
     model = ours_of(reference, tmp_path / "base")
     add_lora(model, rank=5, alpha=7.0, targets=targets, first_block=1)  # type: ignore[arg-type]
     save_lora(train_adapters(model), tmp_path / "adapter", base_model="someone/base")
@@ -316,6 +332,7 @@ def test_a_saved_adapter_read_by_the_rules_of_peft(tmp_path: Path, model_type: s
     assert (logits_of(model) - before).abs().max() > 0.01
 
     loaded, _ = load_model(tmp_path / "base")
+    assert loaded.head == head
     load_lora(loaded, tmp_path / "adapter")
     ours, theirs = lora_state_dict(model), lora_state_dict(loaded)
     assert ours.keys() == theirs.keys()

@@ -238,6 +238,27 @@ def test_another_number_of_labels_makes_a_new_classifier(tmp_path: Path) -> None
     assert same.config.id2label == {0: "bad", 1: "good"}
 
 
+def test_a_new_classifier_remembers_nothing_of_the_old_one(tmp_path: Path) -> None:
+    """What our tasks write into config.json begins with unmask_, whoever wrote it."""
+    folder = save(random_model("sequence-classification"), tmp_path / "old")
+    values = json.loads((folder / "config.json").read_bytes())
+    old = {"unmask_task": {"name": "tagging"}, "unmask_sklearn": {"classes": [1, 2]}, "unmask_later": 1}
+    write_config(folder, **values, **old, problem_type="regression", torch_dtype="float32", spoken=True)
+    kept, _ = load_model(folder)
+    assert kept.config.extra.keys() >= {*old, "problem_type", "spoken"}
+    model, _ = load_model(folder, id2label={0: "a", 1: "b", 2: "c"}, allow_new_head=True)
+    assert model.config.extra["spoken"]
+    assert not model.config.extra.keys() & {*old, "problem_type"}
+
+
+@pytest.mark.parametrize("allow_new_head", [False, True])
+def test_an_encoder_alone_gets_no_new_pooler(tmp_path: Path, allow_new_head: bool) -> None:
+    folder = save(random_model("masked-lm"), tmp_path / "mlm")
+    message = r"2 weights that the encoder model needs are not in this checkpoint \(pooler\.dense\.weight, "
+    with pytest.raises(CheckpointError, match=message):
+        load_model(folder, "encoder", allow_new_head=allow_new_head)
+
+
 @pytest.mark.parametrize("allow_new_head", [False, True])
 def test_an_encoder_is_never_new(tmp_path: Path, allow_new_head: bool) -> None:
     def drop(weights: Weights) -> Weights:

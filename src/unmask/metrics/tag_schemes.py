@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "LETTERS",
     "MalformedTag",
     "TagScheme",
     "TagSpan",
@@ -36,12 +37,16 @@ __all__ = [
     "detect_scheme",
     "find_malformed",
     "read_spans",
+    "scheme_beside",
     "scheme_of_tags",
+    "type_of_tag",
     "write_spans",
+    "write_tag",
 ]
 
 TagScheme = Literal["bio", "iob1", "iobes", "bilou"]
-_LETTERS: dict[TagScheme, str] = {"bio": "BI", "iob1": "BI", "iobes": "BIES", "bilou": "BILU"}
+LETTERS: dict[TagScheme, str] = {"bio": "BI", "iob1": "BI", "iobes": "BIES", "bilou": "BILU"}
+"""The letters that each scheme writes before a type."""
 _AS_IOBES = {"L": "E", "U": "S"}
 _AS_BILOU = {"E": "L", "S": "U"}
 
@@ -123,7 +128,7 @@ def write_spans(spans: Iterable[TagSpan], length: int, scheme: TagScheme) -> lis
             letters = ("B" if touches else "I") + "I" * (size - 1)
         else:
             letters = "S" if size == 1 else "B" + "I" * (size - 2) + "E"
-        tags[span.start : span.end] = (_write_tag(letter, span.type, scheme) for letter in letters)
+        tags[span.start : span.end] = (write_tag(letter, span.type, scheme) for letter in letters)
         last = span
     return tags
 
@@ -158,12 +163,12 @@ def find_malformed(tags: Sequence[str], scheme: TagScheme) -> list[MalformedTag]
                 problem = f"{tag} follows no tag of its type, so there is nothing to part it from: write I"
                 found.append(MalformedTag(position, tag, problem))
         elif letter in "IE" and not (same_type_before and before[0] in "BI"):
-            begin, inside = _write_tag("B", type_, scheme), _write_tag("I", type_, scheme)
+            begin, inside = write_tag("B", type_, scheme), write_tag("I", type_, scheme)
             found.append(MalformedTag(position, tag, f"{tag} follows neither {begin} nor {inside}"))
         elif scheme != "bio" and letter in "BI":
             after = parsed[position + 1]
             if not (after[0] in "IE" and after[1] == type_):
-                inside, end = _write_tag("I", type_, scheme), _write_tag("E", type_, scheme)
+                inside, end = write_tag("I", type_, scheme), write_tag("E", type_, scheme)
                 found.append(MalformedTag(position, tag, f"{tag} is followed by neither {inside} nor {end}"))
         before = (letter, type_)
     return found
@@ -185,7 +190,7 @@ def scheme_of_tags(tags: Iterable[str]) -> TagScheme | None:
     if not letters:
         return None
     for scheme in ("bio", "iobes", "bilou"):
-        if letters <= set(_LETTERS[scheme]):
+        if letters <= set(LETTERS[scheme]):
             return scheme
     return None
 
@@ -204,25 +209,40 @@ def detect_scheme(sequences: Iterable[Sequence[str]]) -> TagScheme | None:
     return "iob1" if begins_with_i and not any(find_malformed(tags, "iob1") for tags in sequences) else "bio"
 
 
+def scheme_beside(found: TagScheme | None, learnt: TagScheme | None) -> TagScheme | None:
+    """The scheme of a file that is read beside the training file: of its dev set, say.
+
+    A few sentences may look like iob1 for want of the B that would tell: what the training file told decides.
+
+    Args:
+        found: what the file's own tags tell (`detect_scheme`).
+        learnt: what those of the training file told.
+    """
+    return learnt if found is None or {found, learnt} == {"bio", "iob1"} else found
+
+
+def type_of_tag(tag: str) -> str:
+    """The type of a tag that marks spans; `_` where it has none, as O."""
+    return tag[2:] or "_"
+
+
+def write_tag(letter: str, type_: str, scheme: TagScheme) -> str:
+    """The tag of a letter (B, I, E or S; of `bilou` L and U too) and a type, of which `_` is not written."""
+    letter = _AS_BILOU.get(letter, letter) if scheme == "bilou" else letter
+    return letter if type_ == "_" else f"{letter}-{type_}"
+
+
 def _parse(tags: Sequence[str], scheme: TagScheme) -> list[tuple[str, str]]:
     """Letter (O, B, I, E or S) and type of each tag; the type of O, and of a letter alone, is `_`."""
     _check_scheme(scheme)
     parsed = []
     for position, tag in enumerate(tags):
         letter = tag[:1]
-        if tag == "O":
-            parsed.append(("O", "_"))
-        elif letter and letter in _LETTERS[scheme] and (len(tag) == 1 or tag[1] == "-"):
-            parsed.append((_AS_IOBES.get(letter, letter), tag[2:] or "_"))
-        else:
-            allowed = ", ".join(f"{known}-TYPE" for known in _LETTERS[scheme])
+        if tag != "O" and not (letter and letter in LETTERS[scheme] and (len(tag) == 1 or tag[1] == "-")):
+            allowed = ", ".join(f"{known}-TYPE" for known in LETTERS[scheme])
             raise DataError(f"tag {tag!r} of word {position} is none of {scheme}'s: O, {allowed}")
+        parsed.append((_AS_IOBES.get(letter, letter), type_of_tag(tag)))
     return parsed
-
-
-def _write_tag(letter: str, type_: str, scheme: TagScheme) -> str:
-    letter = _AS_BILOU.get(letter, letter) if scheme == "bilou" else letter
-    return letter if type_ == "_" else f"{letter}-{type_}"
 
 
 def _check_scheme(scheme: str) -> None:

@@ -24,21 +24,16 @@ from torch import Tensor, nn
 
 from unmask.errors import CheckpointError, SettingsError
 from unmask.files import new_folder, write_json
-from unmask.models.config import ModelConfig
-from unmask.models.encoder import Encoder
-from unmask.models.registry import FAMILIES, encoder_of
+from unmask.models.registry import FAMILIES, config_of, encoder_of, has_head, is_of_head, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
-    from unmask.models.weights import WeightTable
-
 __all__ = [
     "LoRALinear",
     "LoRATarget",
     "add_lora",
-    "is_of_head",
     "load_lora",
     "lora_layers",
     "lora_state_dict",
@@ -165,15 +160,6 @@ def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
-def is_of_head(model: nn.Module, name: str) -> bool:
-    """Tell whether a parameter stands above the blocks: in the head, or in the pooler, which heads train."""
-    if not isinstance(model, Encoder):
-        if not name.startswith("encoder."):
-            return True
-        name = name.removeprefix("encoder.")
-    return name.startswith("pooler.")
-
-
 # What is saved
 
 
@@ -187,10 +173,10 @@ def lora_state_dict(model: nn.Module) -> dict[str, Tensor]:
     for name, parts in _by_foreign_name(model).items():
         a, b = (parts[""].lora_A, parts[""].lora_B) if "" in parts else _joined(parts)
         tensors |= {f"{_PREFIX}{name}.lora_A.weight": a, f"{_PREFIX}{name}.lora_B.weight": b}
-    table, has_head = _table_of(model)
+    table, is_headed = table_of(model), has_head(model)
     for own, parameter in model.named_parameters():
         if is_of_head(model, own):
-            tensors[_PREFIX + table.to_foreign(own, has_head=has_head)] = parameter
+            tensors[_PREFIX + table.to_foreign(own, has_head=is_headed)] = parameter
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
@@ -233,7 +219,7 @@ def load_lora(model: nn.Module, folder: Path) -> None:
     if lora_layers(model):
         raise ValueError("the model has LoRA adapters: merge them before loading others")
     config, tensors = _read(folder)
-    table, has_head = _table_of(model)
+    table, is_headed = table_of(model), has_head(model)
     pairs: dict[str, dict[str, Tensor]] = {}
     head: dict[str, Tensor] = {}
     own_parameters = dict(model.named_parameters())
@@ -242,7 +228,7 @@ def load_lora(model: nn.Module, folder: Path) -> None:
         if found := re.fullmatch(r"(.*)\.lora_([AB])\.weight", name):
             pairs.setdefault(found[1], {})[found[2]] = tensor.to(torch.float32)
         elif not table.is_redundant(name):
-            own = table.to_own(name, has_head=has_head)
+            own = table.to_own(name, has_head=is_headed, wanted=own_parameters)
             if own is None or own not in own_parameters or own_parameters[own].shape != tensor.shape:
                 raise CheckpointError(f"{folder}: {key}, of shape {tuple(tensor.shape)}, has no place in this model")
             head[own] = tensor.to(torch.float32)
@@ -270,15 +256,15 @@ def _adapter_config(model: nn.Module, base_model: str) -> dict[str, Any]:
     layers = _by_foreign_name(model)
     if not layers:
         raise ValueError("the model has no LoRA adapters to save")
-    table, has_head = _table_of(model)
-    names = {table.to_foreign(own, has_head=has_head) for own, _ in model.named_parameters()}
+    table, is_headed = table_of(model), has_head(model)
+    names = {table.to_foreign(own, has_head=is_headed) for own, _ in model.named_parameters()}
     modules = {_without_part(name.rpartition(".")[0]) for name in names}
     head = {
-        table.to_foreign(own, has_head=has_head).removeprefix(table.base_prefix).partition(".")[0]
+        table.to_foreign(own, has_head=is_headed).removeprefix(table.base_prefix).partition(".")[0]
         for own, _ in model.named_parameters()
         if is_of_head(model, own)
     }
-    config = _config_of(model)
+    config = config_of(model)
     sizes = {  # rank and alpha of each
         name: (rank := sum(layer.rank for layer in parts.values()), rank * next(iter(parts.values())).scaling)
         for name, parts in layers.items()
@@ -356,13 +342,13 @@ def _layers_of(
     """Make the layers, by our names, that an adapter of a checkpoint's layer becomes."""
     if pair.keys() != {"A", "B"}:
         raise CheckpointError(f"{folder}: the adapter of {name} is not whole, it has lora_{min(pair)} alone")
-    table, has_head = _table_of(model)
-    modules = dict(model.named_modules())
+    table, is_headed = table_of(model), has_head(model)
+    modules, wanted = dict(model.named_modules()), dict(model.named_parameters())
     is_joint = _JOINT.fullmatch(f"{name}.query") is not None
     names = [f"{name}.{part}" for part in _PARTS] if is_joint else [name]
     layers = {}
     for foreign, rows in zip(names, pair["B"].tensor_split(len(names)), strict=True):
-        own = (table.to_own(f"{foreign}.weight", has_head=has_head) or "").removesuffix(".weight")
+        own = (table.to_own(f"{foreign}.weight", has_head=is_headed, wanted=wanted) or "").removesuffix(".weight")
         linear = modules.get(own)
         if not isinstance(linear, nn.Linear):
             raise CheckpointError(f"{folder}: {name} has an adapter, and this model has no such layer")
@@ -383,10 +369,10 @@ def _layers_of(
 
 def _by_foreign_name(model: nn.Module) -> dict[str, dict[str, LoRALinear]]:
     """Give the layers with adapters by the names of a checkpoint, and where several are one layer there, by part."""
-    table, has_head = _table_of(model)
+    table, is_headed = table_of(model), has_head(model)
     layers: dict[str, dict[str, LoRALinear]] = {}
     for own, layer in lora_layers(model).items():
-        name = table.to_foreign(f"{own}.weight", has_head=has_head).removesuffix(".weight")
+        name = table.to_foreign(f"{own}.weight", has_head=is_headed).removesuffix(".weight")
         joint = _without_part(name)
         layers.setdefault(joint, {})["" if joint == name else name.rpartition(".")[2]] = layer
     return layers
@@ -395,15 +381,3 @@ def _by_foreign_name(model: nn.Module) -> dict[str, dict[str, LoRALinear]]:
 def _without_part(name: str) -> str:
     joint = _JOINT.fullmatch(name)
     return joint[1] if joint else name
-
-
-def _config_of(model: nn.Module) -> ModelConfig:
-    config = model.config
-    assert isinstance(config, ModelConfig)
-    return config
-
-
-def _table_of(model: nn.Module) -> tuple[WeightTable, bool]:
-    """The table of names of a model's family, and whether it has a head."""
-    config = _config_of(model)
-    return FAMILIES[config.model_type].weights(config), not isinstance(model, Encoder)

@@ -30,13 +30,18 @@ __all__ = [
     "FAMILY_NAMES",
     "HEADS",
     "build_model",
+    "config_of",
     "empty_model",
     "encoder_of",
     "export_weights",
+    "has_head",
+    "is_of_head",
     "load_model",
+    "name_in_encoder",
     "named_parameters",
     "read_model_config",
     "saved_head",
+    "table_of",
 ]
 
 HEADS = (
@@ -142,9 +147,13 @@ def load_model(
     config = read_model_config(folder)
     table = FAMILIES[config.model_type].weights(config)
     if id2label is not None:
-        # What the old head was trained for says nothing of the new one.
-        extra = {key: value for key, value in config.extra.items() if key not in ("problem_type", "unmask_task")}
-        config = replace(config, id2label=id2label, extra=extra)
+        # What the old head was trained for, and all that our tasks remember of it, says nothing of the new one.
+        kept = {
+            key: value
+            for key, value in config.extra.items()
+            if key != "problem_type" and not key.startswith("unmask_")
+        }
+        config = replace(config, id2label=id2label, extra=kept)
     head = head or saved_head(config)
     if head in ("masked-lm", "pre-training", "causal-lm") and config.extra.get("tie_word_embeddings") is False:
         raise CheckpointError(
@@ -155,7 +164,8 @@ def load_model(
     report = _fill(model, table, hub.read_weights(folder), source=str(folder))
     new = {*report.missing, *(name for name, _, _ in report.misshaped)}
     own_names = {foreign: own for own, foreign in _names(model, table)}
-    refused = {name for name in new if not allow_new_head or not _is_of_head(model, own_names[name])}
+    may_be_new = allow_new_head and has_head(model)  # an encoder alone is never new, its pooler neither
+    refused = {name for name in new if not may_be_new or not is_of_head(model, own_names[name])}
     if refused:
         raise CheckpointError(_misfit(folder, report, head, refused))
     _fill_new_weights(model, config, {own_names[name] for name in new}, seed)
@@ -164,14 +174,48 @@ def load_model(
 
 def encoder_of(model: nn.Module) -> Encoder:
     """Find the encoder of a model with a head, or of one that is an encoder."""
-    encoder = model.encoder if _has_head(model) else model
+    encoder = model.encoder if has_head(model) else model
     assert isinstance(encoder, Encoder)
     return encoder
 
 
+def config_of(model: nn.Module) -> ModelConfig:
+    """Find the config of a model of any family."""
+    config = model.config
+    assert isinstance(config, ModelConfig)
+    return config
+
+
+def table_of(model: nn.Module) -> WeightTable:
+    """Find the table of names of a model's family."""
+    config = config_of(model)
+    return FAMILIES[config.model_type].weights(config)
+
+
+def has_head(model: nn.Module) -> bool:
+    """Tell whether something stands on a model's encoder; without, the model is an encoder."""
+    return not isinstance(model, Encoder)
+
+
+def name_in_encoder(model: nn.Module, name: str) -> str | None:
+    """Give the name that a parameter has inside the encoder; None for one of the head."""
+    if not has_head(model):
+        return name
+    return name.removeprefix("encoder.") if name.startswith("encoder.") else None
+
+
+def is_of_head(model: nn.Module, name: str) -> bool:
+    """Tell whether a parameter stands above the blocks: in the head, or in the pooler, which heads train.
+
+    Checkpoints saved with a masked LM head alone have no pooler.
+    """
+    inside = name_in_encoder(model, name)
+    return inside is None or inside.startswith("pooler.")
+
+
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield a model's parameters under their Hugging Face names, in order."""
-    names = dict(_names(model, _table_of(model)))
+    names = dict(_names(model, table_of(model)))
     for own, parameter in model.named_parameters():
         yield names[own], parameter
 
@@ -186,7 +230,7 @@ def export_weights(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]
         raise ValueError("release the word embedding before saving the model")
     if any(name.endswith(".lora_A") for name, _ in model.named_parameters()):
         raise ValueError("merge the LoRA adapters before saving the model, or save them alone")
-    config, from_plain = _config_of(model), _table_of(model).from_plain
+    config, from_plain = config_of(model), table_of(model).from_plain
     assert isinstance(model.head, str)
     architecture = FAMILIES[config.model_type].heads[model.head].architecture
     plain = {name: parameter.detach().cpu() for name, parameter in named_parameters(model)}
@@ -195,41 +239,21 @@ def export_weights(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]
     return config.to_dict(), {name: tensor.contiguous() for name, tensor in weights.items()}
 
 
-def _config_of(model: nn.Module) -> ModelConfig:
-    config = model.config
-    assert isinstance(config, ModelConfig)
-    return config
-
-
-def _table_of(model: nn.Module) -> WeightTable:
-    config = _config_of(model)
-    return FAMILIES[config.model_type].weights(config)
-
-
-def _has_head(model: nn.Module) -> bool:
-    return not isinstance(model, Encoder)
-
-
-def _is_of_head(model: nn.Module, own_name: str) -> bool:
-    # A pooler is trained by heads that use it; checkpoints saved with a masked LM head alone have none.
-    return _has_head(model) and (not own_name.startswith("encoder.") or own_name.startswith("encoder.pooler."))
-
-
 def _names(model: nn.Module, table: WeightTable) -> list[tuple[str, str]]:
-    has_head = _has_head(model)
-    return [(own, table.to_foreign(own, has_head=has_head)) for own, _ in model.named_parameters()]
+    is_headed = has_head(model)
+    return [(own, table.to_foreign(own, has_head=is_headed)) for own, _ in model.named_parameters()]
 
 
 def _fill(model: nn.Module, table: WeightTable, weights: Mapping[str, Tensor], *, source: str) -> LoadReport:
     """Put the tensors that fit where they belong."""
-    has_head, wanted = _has_head(model), dict(model.named_parameters())
+    is_headed, wanted = has_head(model), dict(model.named_parameters())
     foreign_names = dict(_names(model, table))
     fitting: dict[str, Tensor] = {}
     unused, misshaped, found = [], [], set()
     for foreign, tensor in (weights if table.to_plain is None else table.to_plain(weights)).items():
         if table.is_redundant(foreign):
             continue
-        own = table.to_own(foreign, has_head=has_head, wanted=wanted)
+        own = table.to_own(foreign, has_head=is_headed, wanted=wanted)
         if own is None or own not in wanted:
             unused.append(foreign)
             continue

@@ -26,7 +26,16 @@ import torch.nn.functional as F
 from unmask.data import TaggedSentence, find_broken_spans, read_tagged
 from unmask.errors import DataError, SettingsError
 from unmask.metrics.paired import SummedScore, ratio_score
-from unmask.metrics.tag_schemes import convert_tags, detect_scheme, read_spans, scheme_of_tags
+from unmask.metrics.tag_schemes import (
+    LETTERS,
+    convert_tags,
+    detect_scheme,
+    read_spans,
+    scheme_beside,
+    scheme_of_tags,
+    type_of_tag,
+    write_tag,
+)
 from unmask.metrics.tagging import tagging_metrics, tagging_report
 from unmask.ragged import Ragged, offsets_of
 from unmask.tasks.labels import Labels
@@ -48,7 +57,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Entity", "TaggedText", "Tagging"]
 
-_LETTERS = {"bio": "BI", "iob1": "BI", "iobes": "BIES", "bilou": "BILU"}
 _PLAIN_METRICS = ("loss", "accuracy", "macro_f1")
 
 
@@ -190,7 +198,7 @@ class Tagging(Task[TaggedSentence]):
         if scheme is not None and options.labels is not None:
             found = _scheme_of_labels(labels.names)
             label_scheme = options.label_scheme or found
-            if found is None or label_scheme is None or _LETTERS[found] != _LETTERS[label_scheme]:
+            if found is None or label_scheme is None or LETTERS[found] != LETTERS[label_scheme]:
                 raise SettingsError(
                     f"labels are {' '.join(labels.names)}, which do not mark spans as {label_scheme or scheme} does: "
                     "correct one of the two"
@@ -225,7 +233,7 @@ class Tagging(Task[TaggedSentence]):
         if self.label_scheme is None:
             names = self.labels.names
             return f"Gives each {units} of a text one of {len(names)} tags: {', '.join(names)}."
-        types = sorted({_type_of(name) for name in self.labels.names if name != "O"})
+        types = sorted({type_of_tag(name) for name in self.labels.names if name != "O"})
         return (
             f"Finds spans of {len(types)} {'type' if len(types) == 1 else 'types'} in a text: {', '.join(types)}. Each "
             f"{units} has a tag of the scheme {self.label_scheme}."
@@ -309,16 +317,12 @@ class Tagging(Task[TaggedSentence]):
         return [convert_tags(one, scheme, self.label_scheme) for one in tags]
 
     def _scheme_of(self, tags: Iterable[Sequence[str]]) -> TagScheme:
-        """How the tags of some sentences mark spans.
-
-        A few sentences may look like iob1 for want of the B that would tell: what the training file told decides.
-        """
+        """How the tags of some sentences mark spans."""
         assert self.label_scheme is not None
         given = self.options.tag_scheme
         if given is not None and given != "plain":
             return given
-        found = detect_scheme(tags) or self._scheme or self.label_scheme
-        return self._scheme if self._scheme and {found, self._scheme} == {"bio", "iob1"} else found
+        return scheme_beside(detect_scheme(tags), self._scheme) or self.label_scheme
 
     def describe_targets(self, samples: Samples) -> dict[str, Any]:
         assert samples.targets is not None
@@ -340,7 +344,8 @@ class Tagging(Task[TaggedSentence]):
         best = logits.values.argmax(axis=1)[samples.row_of_each_unit(logits)]
         tags = names[best]
         if self.by_character and self.label_scheme is not None:
-            inside = np.array([_tag("I", _type_of(name)) if name != "O" else name for name in names], object)
+            scheme = self.label_scheme
+            inside = np.array([n if n == "O" else write_tag("I", type_of_tag(n), scheme) for n in names], object)
             tags = np.where(samples.begins_row, tags, inside[best])
         return _parted(tags.tolist(), samples)
 
@@ -448,9 +453,9 @@ def _labels_of_spans(places: Sequence[TextExample], scheme: TagScheme) -> Labels
     Raises:
         DataError: two types differ in case only.
     """
-    types = [replace(place, label=_type_of(place.label or "")) for place in places]
+    types = [replace(place, label=type_of_tag(place.label or "")) for place in places]
     found = Labels.find(types, [[place.label or ""] for place in types], None, least=1)
-    tags = ("O", *(_tag(letter, type_) for type_ in found.values for letter in _LETTERS[scheme]))
+    tags = ("O", *(write_tag(letter, type_, scheme) for type_ in found.values for letter in LETTERS[scheme]))
     return Labels(values=tags, names=tags)
 
 
@@ -481,15 +486,6 @@ def _scheme_of_labels(names: Sequence[str]) -> TagScheme | None:
 
 def _renamed(tags: Sequence[str], names: Mapping[str, str]) -> Sequence[str]:
     return [names.get(tag, tag) for tag in tags]
-
-
-def _type_of(tag: str) -> str:
-    """The type of a tag that marks spans; `_` where it has none."""
-    return tag[2:] or "_"
-
-
-def _tag(letter: str, type_: str) -> str:
-    return letter if type_ == "_" else f"{letter}-{type_}"
 
 
 def _parted(values: list[Any], samples: TaggingSamples) -> list[tuple[Any, ...]]:

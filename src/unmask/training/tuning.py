@@ -14,14 +14,15 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from unmask.errors import SettingsError
-from unmask.models.adapters import LoRATarget, add_lora, is_of_head
-from unmask.models.encoder import Encoder
-from unmask.models.registry import encoder_of, named_parameters
+from unmask.models.adapters import LoRATarget, add_lora
+from unmask.models.registry import encoder_of, is_of_head, name_in_encoder, named_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from torch import nn
+
+    from unmask.models.encoder import Encoder
 
 __all__ = ["TuneMode", "Tuning", "TuningReport", "apply_tuning"]
 
@@ -167,7 +168,7 @@ def apply_tuning(model: nn.Module, tuning: Tuning, *, new: Collection[str] = (),
 
 def _is_trained(model: nn.Module, name: str, tune: TuneMode) -> bool:
     """Tell whether a way to tune trains a parameter, were nothing frozen."""
-    if is_of_head(model, name) and not (tune == "bitfit" and _in_encoder(model, name) is not None):
+    if is_of_head(model, name) and not (tune == "bitfit" and name_in_encoder(model, name) is not None):
         return True
     parameter = name.rpartition(".")[2]
     return {
@@ -180,7 +181,7 @@ def _is_trained(model: nn.Module, name: str, tune: TuneMode) -> bool:
 
 def _layer_of(model: nn.Module, name: str) -> int:
     """Tell the highest layer that a parameter is part of: 0 for embeddings, 1 ... L, and L + 1 for what is above."""
-    words = (_in_encoder(model, name) or "").split(".")
+    words = (name_in_encoder(model, name) or "").split(".")
     if words[0] in ("embeddings", "projection"):
         return 0
     encoder = encoder_of(model)
@@ -198,13 +199,6 @@ def _layers_of_block(encoder: Encoder, block: int) -> list[int]:
     blocks_a_layer = len(encoder.order) // num_layers
     layers = [step // blocks_a_layer + 1 for step, used in enumerate(encoder.order) if used == block]
     return layers or [num_layers]
-
-
-def _in_encoder(model: nn.Module, name: str) -> str | None:
-    """The name of a parameter inside the encoder; None for one of the head."""
-    if isinstance(model, Encoder):
-        return name
-    return name.removeprefix("encoder.") if name.startswith("encoder.") else None
 
 
 def _count_frozen_blocks(encoder: Encoder, tuning: Tuning) -> int:
