@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-import transformers
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from side_by_side import (
@@ -42,6 +41,8 @@ from side_by_side import (
     alternate,
     bad_input_exits,
     clear_peak_memory,
+    load_quietly,
+    pad_sequences,
     peak_memory,
     peak_memory_of,
     peer_optimizer,
@@ -178,10 +179,8 @@ class Contest:
     def new_models(self) -> dict[str, nn.Module]:
         """Load the model twice, each time with the same new head on it."""
         ours = load(self.model, head=self.task.head, id2label=self.task.id2label, allow_new_head=True)
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        peer = getattr(transformers, self.kind.peer).from_pretrained(
-            ours.folder, num_labels=len(self.task.id2label), problem_type=self.task.problem_type, dtype=torch.float32
+        peer = load_quietly(
+            self.kind.peer, ours.folder, num_labels=len(self.task.id2label), problem_type=self.task.problem_type
         )
         missing, unexpected = peer.load_state_dict(export_weights(ours.model)[1], strict=False)
         assert not missing, missing
@@ -202,13 +201,10 @@ class Contest:
         """Pad samples to the longest sequence among them, with their targets."""
         samples, sequences = self.samples, self.sequences_of(indices)
         assert samples.targets is not None
-        ids, types = samples.input_ids.take(sequences), samples.token_type_ids.take(sequences)
-        mask = torch.from_numpy(np.arange(ids.lengths.max()) < ids.lengths[:, None])
-        input_ids, token_type_ids = torch.zeros(2, *mask.shape, dtype=torch.int64)
-        input_ids[mask], token_type_ids[mask] = torch.from_numpy(ids.values), torch.from_numpy(types.values)
+        inputs = pad_sequences(samples, sequences)
         rows = None if samples.rows is None else samples.rows.take(sequences)
-        targets = self.kind.targets_of(samples.targets.take(indices), rows, (mask.shape[0], mask.shape[1]))
-        return {"input_ids": input_ids, "token_type_ids": token_type_ids, "attention_mask": mask.long(), **targets}
+        num_rows, length = inputs["input_ids"].shape
+        return inputs | self.kind.targets_of(samples.targets.take(indices), rows, (num_rows, length))
 
     def padded_size(self, indices: np.ndarray) -> int:
         """Tokens of such a batch, padding included."""

@@ -8,8 +8,8 @@ forward, backward, clipping, AdamW, dropout active, on batches that were masked 
   each batch to its longest, as its collator does; unmask packs. Also each kind of line by itself: wikitext_lines,
   film_review_lines.
 
-transformers is `BertForMaskedLM` with labels (-100 where nothing is to be guessed), attention "sdpa", and
-`torch.optim.AdamW` as it comes (`--fused-peers`: its fused kernel). Steps alternate, so that a slow minute of the
+transformers is `BertForMaskedLM` with labels (-100 where nothing is to be guessed), attention "sdpa", and the AdamW its
+Trainer has unless told otherwise ("adamw_torch_fused" since torch 2.8). Steps alternate, so that a slow minute of the
 machine is everybody's. Peak memory is measured in a process of its own for each. Run nothing else beside it:
 
     .venv/bin/python benchmarks/pretrain_mlm.py --data-dir ../shared/data
@@ -21,12 +21,10 @@ import argparse
 import gzip
 import io
 import json
-import os
-import subprocess
 import sys
-import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +32,18 @@ import numpy as np
 import torch
 import transformers
 
+from side_by_side import (
+    SETTINGS,
+    add_common_arguments,
+    alternate,
+    bad_input_exits,
+    clear_peak_memory,
+    peak_memory,
+    peak_memory_of,
+    peer_optimizer,
+    transformers_step,
+    versions,
+)
 from unmask.counted import keys
 from unmask.models.bert import BertConfig
 from unmask.models.registry import build_model, export_weights
@@ -41,16 +51,17 @@ from unmask.pretraining.masking import Masking
 from unmask.pretraining.objectives import MaskedLanguageModelling
 from unmask.pretraining.sequences import PretrainingBatch, SequenceRun
 from unmask.pretraining.vocabulary import Vocabulary
-from unmask.training import Optimizer, TrainingSettings, parameter_groups
+from unmask.training import Optimizer
 from unmask.training.machine import keep_freed_memory
 from unmask.workflows.loading import load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
-BATCH_SIZE, LEARNING_RATE, MAX_GRAD_NORM, WEIGHT_DECAY, FULL_LENGTH, MAX_LENGTH = 16, 1e-4, 1.0, 0.01, 128, 512
+BATCH_SIZE, FULL_LENGTH, MAX_LENGTH = 16, 128, 512
+CONTENDERS = ("transformers", "unmask")
 MINI = BertConfig(hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024)
 KINDS = ("full_length", "natural_length", "wikitext_lines", "film_review_lines")
 
@@ -71,64 +82,63 @@ class Line:
         return cls(np.array(ids, np.int64), np.zeros(len(ids), np.int64), is_special)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, default=os.environ.get("UNMASK_DATA_DIR") or Path("../shared/data"))
-    parser.add_argument("--rounds", type=int, default=16, help="steps of each contender, the first two not counted")
+    add_common_arguments(parser)
+    parser.add_argument("--rounds", type=int, default=14, help="steps of each contender, after one that is not counted")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--fused-peers", action="store_true", help="give transformers the fused AdamW kernel too")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--memory-of", nargs=2, metavar=("CONTENDER", "KIND"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    objective = MaskedLanguageModelling(Masking(), Vocabulary.of(load_tokenizer("minilm")))
-    lines = read_lines(options.data_dir)
-    makers: dict[str, Callable[[nn.Module], Callable[[PretrainingBatch], float]]] = {
-        "transformers": lambda model: transformers_step(model, options.fused_peers),
-        "unmask": unmask_step,
-    }
-    if options.memory_of:
-        contender, kind = options.memory_of
-        step = makers[contender](build_model(MINI, "masked-lm", seed=0))
-        for number in range(3):
-            step(make_batch(objective, lines, kind, number))
-        # Not ru_maxrss: a child starts with its parent's.
-        status = Path("/proc/self/status").read_text(encoding="utf-8").split()
-        print(status[status.index("VmHWM:") + 1])
-        return
-
-    loss_difference = compare_losses(makers, make_batch(objective, lines, options.kinds[-1], 0))
-    result: dict[str, Any] = {"ratios": {}, "real_tokens_per_second": {}, "padding": {}, "peak_memory_mib": {}}
-    for kind in options.kinds:
-        steps = {name: make(build_model(MINI, "masked-lm", seed=0)) for name, make in makers.items()}
-        seconds: dict[str, list[float]] = {name: [] for name in steps}
-        real_tokens, padded_tokens = [], []
-        for number in range(options.rounds):
-            batch = make_batch(objective, lines, kind, number)
-            for name, step in steps.items():
-                start = time.perf_counter()
-                step(batch)
-                seconds[name].append(time.perf_counter() - start)
-            real_tokens.append(batch.num_tokens)
-            padded_tokens.append(batch.inputs.max_seqlen * batch.inputs.num_sequences)
-            if not options.json:
-                print(f"{kind}: round {number + 1} of {options.rounds}   ", end="\r", file=sys.stderr)
-        counted = slice(2, None)
-        # Steps of one batch are compared with one another; the whole is their total, not their mean.
-        result["ratios"][kind] = round(sum(seconds["transformers"][counted]) / sum(seconds["unmask"][counted]), 2)
-        result["real_tokens_per_second"][kind] = {
-            name: round(sum(real_tokens[counted]) / sum(times[counted])) for name, times in seconds.items()
-        }
-        result["padding"][kind] = round(1 - sum(real_tokens) / sum(padded_tokens), 3)
-        del steps
-        result["peak_memory_mib"][kind] = {name: peak_memory(name, kind, options) for name in makers}
-    result |= {
-        "loss_difference": loss_difference,
-        "peer_optimizer": "fused AdamW" if options.fused_peers else "torch.optim.AdamW as it comes",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
+    parser.add_argument("--memory-of", choices=CONTENDERS, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if min(options.rounds, options.threads or 1) < 1:
+        parser.error("--rounds and --threads are 1 or more")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with bad_input_exits("pretrain_mlm.py"):
+        objective = MaskedLanguageModelling(Masking(), Vocabulary.of(load_tokenizer("minilm")))
+        make = partial(make_batch, objective, read_lines(options.data_dir))
+        if options.memory_of:
+            step = make_step(options.memory_of, new_models()[options.memory_of], objective)
+            clear_peak_memory()
+            for number in range(3):
+                step(make(options.kinds[0], number))
+            print(peak_memory())
+            return
+        loss_difference = compare_losses(objective, make(options.kinds[-1], 0))
+        measured = {kind: measure(kind, make, objective, options) for kind in options.kinds}
+    columns = next(iter(measured.values()))
+    result: dict[str, Any] = {column: {kind: row[column] for kind, row in measured.items()} for column in columns}
+    result |= {"loss_difference": loss_difference, "peer_optimizer": peer_optimizer(), **versions()}
     print(json.dumps(result) if options.json else as_text(result))
+
+
+def measure(
+    kind: str,
+    make: Callable[[str, int], PretrainingBatch],
+    objective: MaskedLanguageModelling,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Let both train on texts of a kind."""
+
+    def say(progress: str) -> None:
+        if not options.json:
+            print(f"{kind}: {progress}   ", end="\r", file=sys.stderr)
+
+    steps = {name: make_step(name, model, objective) for name, model in new_models().items()}
+    batches = [make(kind, number) for number in range(options.rounds + 1)]
+    seconds = alternate(steps, [{name: [batch] for name in CONTENDERS} for batch in batches], say=say)
+    totals = {name: sum(times) for name, times in seconds.items()}
+    real_tokens = sum(batch.num_tokens for batch in batches[1:])
+    padded_tokens = sum(batch.inputs.max_seqlen * batch.inputs.num_sequences for batch in batches[1:])
+    del steps
+    arguments = ["--data-dir", str(options.data_dir), "--kinds", kind]
+    arguments += ["--threads", str(options.threads)] if options.threads else []
+    return {
+        # Steps of one batch are compared with one another; the whole is their total, not their mean.
+        "ratios": round(totals["transformers"] / totals["unmask"], 2),
+        "real_tokens_per_second": {name: round(real_tokens / total) for name, total in totals.items()},
+        "padding": round(1 - real_tokens / padded_tokens, 3),
+        "peak_memory_mib": {name: peak_memory_of(__file__, [*arguments, "--memory-of", name]) for name in CONTENDERS},
+    }
 
 
 def read_lines(data_dir: Path) -> dict[str, list[Line]]:
@@ -185,72 +195,53 @@ def make_batch(
     )
 
 
-def unmask_step(model: nn.Module) -> Callable[[PretrainingBatch], float]:
-    """A step of our training loop."""
-    keep_freed_memory()  # as the loop does; it is the process's, so transformers' steps have it too
-    settings = TrainingSettings(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_GRAD_NORM)
-    objective = MaskedLanguageModelling(Masking(), Vocabulary.of(load_tokenizer("minilm")))
-    optimizer = Optimizer(model.train(), settings)
-
-    def step(batch: PretrainingBatch) -> float:
-        optimizer.zero_grad()
-        losses, _ = objective.compute_losses(model, batch)
-        loss = losses[0] / batch.num_targets[0]
-        loss.backward()
-        optimizer.update(learning_rate=LEARNING_RATE, loss=loss.detach(), grad_norm=optimizer.grad_norm())
-        return loss.item()
-
-    return step
-
-
-def transformers_step(ours: nn.Module, is_fused: bool) -> Callable[[PretrainingBatch], float]:
-    """A step of transformers as its Trainer takes it: full logits, labels of -100, clipping, AdamW."""
+def new_models(**changes: Any) -> dict[str, nn.Module]:
+    """Make the model twice, with the same weights."""
+    ours = build_model(replace(MINI, **changes), "masked-lm", seed=0)
     values, weights = export_weights(ours)
-    model = transformers.BertForMaskedLM(transformers.BertConfig(**values))
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    model.tie_weights()
+    theirs = transformers.BertForMaskedLM(transformers.BertConfig(**values))
+    missing, unexpected = theirs.load_state_dict(weights, strict=False)
+    theirs.tie_weights()
     assert not unexpected
     assert all("decoder" in name for name in missing), missing
-    model.train(ours.training)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, weight_decay=WEIGHT_DECAY), lr=LEARNING_RATE, fused=is_fused or None
-    )
+    return {"transformers": theirs, "unmask": ours}
 
-    def step(batch: PretrainingBatch) -> float:
-        ids, mask, labels = pad_batch(batch)
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
-        optimizer.step()
+
+def make_step(
+    contender: str, model: nn.Module, objective: MaskedLanguageModelling
+) -> Callable[[PretrainingBatch], None]:
+    """A step of transformers as its Trainer takes it, or of our training loop."""
+    if contender == "transformers":
+        return transformers_step(model, pad_batch)
+    keep_freed_memory()  # as the loop does; it is the process's, so transformers' steps have it too
+    optimizer = Optimizer(model.train(), SETTINGS)
+
+    def step(batch: PretrainingBatch) -> None:
         optimizer.zero_grad()
-        return float(loss.detach())
+        loss = objective.compute_losses(model, batch)[0][0] / batch.num_targets[0]
+        loss.backward()
+        optimizer.update(learning_rate=SETTINGS.learning_rate, loss=loss.detach(), grad_norm=optimizer.grad_norm())
 
-    model.train()
     return step
 
 
-def pad_batch(batch: PretrainingBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def pad_batch(batch: PretrainingBatch) -> dict[str, Tensor]:
+    """What transformers' model takes: full rows, with labels of -100 where nothing is to be guessed."""
     lengths = batch.inputs.cu_seqlens.diff()
     mask = torch.arange(batch.inputs.max_seqlen) < lengths[:, None]
     ids, labels = torch.zeros(mask.shape, dtype=torch.int64), torch.full(mask.shape, -100)
     packed_labels = torch.full_like(batch.inputs.input_ids, -100)
     packed_labels[batch.positions] = batch.labels
     ids[mask], labels[mask] = batch.inputs.input_ids, packed_labels
-    return ids, mask.long(), labels
+    return {"input_ids": ids, "attention_mask": mask.long(), "labels": labels}
 
 
-def compare_losses(makers: dict[str, Any], batch: PretrainingBatch) -> float:
+def compare_losses(objective: MaskedLanguageModelling, batch: PretrainingBatch) -> float:
     """The same weights and masked batch, dropout off: how far the losses lie apart."""
-    values = dict(vars(MINI)) | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    losses = [make(build_model(BertConfig(**values), "masked-lm", seed=0))(batch) for make in makers.values()]
-    return abs(losses[0] - losses[1])
-
-
-def peak_memory(contender: str, kind: str, options: argparse.Namespace) -> int:
-    """Take three steps in a process of its own: the most memory it ever had, MiB."""
-    command = [sys.executable, __file__, "--data-dir", str(options.data_dir), "--memory-of", contender, kind]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1]) // 1024
+    models = new_models(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    ours = objective.compute_losses(models["unmask"].train(), batch)[0][0] / batch.num_targets[0]
+    theirs = models["transformers"].train()(**pad_batch(batch)).loss
+    return abs(ours.item() - theirs.item())
 
 
 def as_text(result: dict[str, Any]) -> str:

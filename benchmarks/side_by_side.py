@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 import transformers
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from torch import Tensor, nn
 
     from unmask.tasks import FineTuning, Samples
@@ -33,6 +33,8 @@ __all__ = [
     "alternate",
     "bad_input_exits",
     "clear_peak_memory",
+    "load_quietly",
+    "pad_sequences",
     "peak_memory",
     "peak_memory_of",
     "peer_optimizer",
@@ -61,6 +63,9 @@ def bad_input_exits(program: str) -> Iterator[None]:
     except UnmaskError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except FileNotFoundError as error:
+        print(f"{program}: {error.filename}: there is no such file: is this the --data-dir?", file=sys.stderr)
+        sys.exit(UnmaskError.exit_code)
 
 
 def unmask_step(model: nn.Module, objective: FineTuning, samples: Samples) -> Callable[[np.ndarray], None]:
@@ -81,9 +86,7 @@ def unmask_step(model: nn.Module, objective: FineTuning, samples: Samples) -> Ca
     return step
 
 
-def transformers_step(
-    model: nn.Module, collate: Callable[[np.ndarray], Mapping[str, Tensor]]
-) -> Callable[[np.ndarray], None]:
+def transformers_step(model: nn.Module, collate: Callable[[BatchT], Mapping[str, Tensor]]) -> Callable[[BatchT], None]:
     """A step as transformers' Trainer takes it: loss of the model's own, clipping, the optimizer it has unless told."""
     groups = parameter_groups(model.train(), weight_decay=SETTINGS.weight_decay)
     is_fused = {"adamw_torch": None, "adamw_torch_fused": True}[peer_optimizer()]
@@ -91,13 +94,30 @@ def transformers_step(
     assert SETTINGS.max_grad_norm is not None
     max_grad_norm = SETTINGS.max_grad_norm
 
-    def step(indices: np.ndarray) -> None:
-        model(**collate(indices)).loss.backward()
+    def step(batch: BatchT) -> None:
+        model(**collate(batch)).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
 
     return step
+
+
+def pad_sequences(samples: Samples, sequences: np.ndarray, *, length: int | None = None) -> dict[str, Tensor]:
+    """What transformers' models read of these sequences, each padded to the longest among them, or to a length."""
+    ids, types = samples.input_ids.take(sequences), samples.token_type_ids.take(sequences)
+    mask = torch.from_numpy(np.arange(max(length or 0, ids.lengths.max())) < ids.lengths[:, None])
+    input_ids, token_type_ids = torch.zeros(2, *mask.shape, dtype=torch.int64)
+    input_ids[mask], token_type_ids[mask] = torch.from_numpy(ids.values), torch.from_numpy(types.values)
+    return {"input_ids": input_ids, "token_type_ids": token_type_ids, "attention_mask": mask.long()}
+
+
+def load_quietly(peer: str, folder: Path, **how: Any) -> nn.Module:
+    """Load a model of transformers by the name of its class."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    model: nn.Module = getattr(transformers, peer).from_pretrained(folder, dtype=torch.float32, **how)
+    return model
 
 
 def peer_optimizer() -> str:

@@ -29,7 +29,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from unmask.metrics import classification_metrics, regression_metrics, tagging_metrics
 from unmask.ragged import Ragged
-from unmask.tasks import TASKS, Classification, QuestionAnswering, Reading, Regression, Tagging
+from unmask.tasks import TASKS, Classification, QuestionAnswering, Regression, Tagging
 from unmask.training import training_device
 from unmask.training.machine import keep_freed_memory
 from unmask.workflows.loading import load_tokenizer
@@ -112,15 +112,11 @@ def finetune_peer(settings: FinetuneSettings, folder: Path) -> PeerResult:
 
 def read_examples(settings: FinetuneSettings) -> dict[str, list[Any]]:
     """Read the files of a run: "train", "dev" and, where there are any, "test"; several files are one set."""
-    reading = Reading(
-        columns=settings.columns,
-        column_names=settings.column_names,
-        data_dir=settings.data_dir,
-        options=settings.task_options,
-    )
+    assert settings.train is not None
+    read = TASKS[settings.task].read
     files = {"train": (settings.train,), "dev": settings.dev, "test": settings.test}
     return {
-        name: [example for file in sources for example in TASKS[settings.task].read(str(file), reading)]
+        name: [example for file in sources for example in read(file, settings.reading(file, name))]
         for name, sources in files.items()
         if sources
     }

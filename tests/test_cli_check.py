@@ -11,6 +11,8 @@ from tiny import NOUNS, VERBS, VOCABULARY, unmask
 
 ROWS = [f"the {noun} {verb}.\t{'good' if i % 2 else 'bad'}" for i, verb in enumerate(VERBS[:12]) for noun in NOUNS[:2]]
 
+TAGGED = [("the", noun, verb, ("O", "B-X", "O")) for noun in NOUNS for verb in VERBS]
+
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch):
@@ -78,6 +80,20 @@ def test_json_holds_all(place, capsys):
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
 
+def test_one_odd_tag_hides_nothing(place, capsys):
+    """It is one error among others, and JSON is printed all the same."""
+    sentences = ["\n".join(f"{word}\t{tag}" for word, tag in zip(row[:-1], row[-1], strict=True)) for row in TAGGED]
+    Path("train.conll").write_text("\n\n".join(sentences[:12]) + "\n")
+    Path("dev.conll").write_text(sentences[13].replace("B-X", "B_X") + "\n\n" + sentences[0] + "\n")
+    arguments = ("--train", "train.conll", "--dev", "dev.conll", "--model", "tokenizer", "--json")
+    assert unmask("check", "tagging", *arguments) == 3
+    content = json.loads(capsys.readouterr().out)
+    odd, leak = content["findings"]
+    assert (odd["severity"], odd["kind"], odd["path"], odd["line"]) == ("error", "bad_tag", "dev.conll", 2)
+    assert odd["problem"] == "the tag 'B_X' is none of bio's; 1 word has it"
+    assert (leak["kind"], leak["line"]) == ("leak", 5)
+
+
 def test_usage_errors_exit_with_2(place, capsys):
     assert unmask("check", "classification") == 2
     assert "there is no file to look at" in capsys.readouterr().err
@@ -124,4 +140,6 @@ def test_real_pairs(data_dir, capsys):
     assert unmask("check", "classification", "--train", "glue/RTE/train.tsv", *arguments) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["data"][0]["labels"] == {"entailment": 1249, "not_entailment": 1241}
+    damaged = [finding["line"] for finding in content["findings"] if finding["kind"] == "damaged_text"]
+    assert damaged == [289, 1335, 2067]
     assert content["counts"]["error"] == 0

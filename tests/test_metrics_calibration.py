@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from unmask.metrics import (
-    CalibrationReport,
     brier_score,
     calibration_report,
     choose_abstention,
@@ -243,10 +242,13 @@ def test_cheapest_threshold_against_all_thresholds() -> None:
         assert chosen.coverage == np.mean(confidence >= chosen.threshold)
 
 
-def test_report_survives_json() -> None:
+def test_report_as_json() -> None:
     report = calibration_report([[2, 0, 1], [0, 1, 3], [0, 0, 0]], [0, 1, 0], temperature=1.5, num_bins=4)
-    content = json.loads(json.dumps({"kind": "calibration", **report.to_dict()}, allow_nan=False))
-    assert CalibrationReport.from_dict(content) == report
+    content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert (content["temperature"], content["num_examples"]) == (1.5, 3)
+    assert content["metrics"] == report.metrics
+    assert tuple(content["bins"]["accuracy"]) == report.bins.accuracy
+    assert tuple(content["curve"]["coverage"]) == report.curve.coverage
     assert report.metrics["nll"] == pytest.approx(
         log_loss(softmax([[2, 0, 1], [0, 1, 3], [0, 0, 0]], temperature=1.5), [0, 1, 0])
     )

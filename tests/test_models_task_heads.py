@@ -30,6 +30,7 @@ LENGTHS = [5, 1, 13, 2, 37, 7, 64, 3]
 PREFIXES = ["Bert", "Roberta", "Albert", "Electra", "GPT2"]
 HEADS = {"ForTokenClassification": "token-classification", "ForQuestionAnswering": "question-answering"}
 CASES = [(prefix, suffix) for prefix in PREFIXES for suffix in HEADS]
+TAGGERS = [case for case in CASES if case[1] == "ForTokenClassification"]  # which take rows
 
 
 def reference_of(prefix: str, suffix: str, *, dropout: float = 0.0, **overrides: Any) -> nn.Module:
@@ -83,8 +84,15 @@ def assert_gradients_agree(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.23], ids=["dropout_off", "dropout_on"])
-@pytest.mark.parametrize("layout", ["packed", "rows", "padded", "one_by_one"])
-@pytest.mark.parametrize(("prefix", "suffix"), CASES)
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "layout"),
+    [
+        (*case, layout)
+        for case in CASES
+        for layout in ("packed", "rows", "padded", "one_by_one")
+        if layout != "rows" or case in TAGGERS
+    ],
+)
 def test_every_head_trains_as_transformers_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str, suffix: str, layout: str, dropout: float
 ) -> None:
@@ -112,7 +120,7 @@ def test_every_head_trains_as_transformers_does(
     assert_gradients_agree(model, reference)
 
 
-@pytest.mark.parametrize(("prefix", "suffix"), CASES)
+@pytest.mark.parametrize(("prefix", "suffix"), TAGGERS)
 def test_rows_asked_for_are_those_of_all_with_their_gradients(tmp_path: Path, prefix: str, suffix: str) -> None:
     model = ours_of(reference_of(prefix, suffix, dropout=0.23), tmp_path).train()
     batch = ragged(LENGTHS, lowest=4, seeds=True)

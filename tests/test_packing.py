@@ -76,6 +76,19 @@ def test_another_number_of_dropout_seeds_is_refused() -> None:
         pack([[1, 2, 3], [4]], dropout_seeds=[5])
 
 
+def test_some_sequences_are_a_batch_of_their_own() -> None:
+    lists = [[5, 6, 7], [8], [9, 10], [11, 12, 13, 14]]
+    batch = pack(lists, [[0, 1, 1], [0], [1, 0], [0] * 4], dropout_seeds=[3, 1, 4, 1])
+    for first, stop in ((0, 4), (1, 3), (3, 4)):
+        part, alone = batch.sequences(first, stop), pack(lists[first:stop], dropout_seeds=[3, 1, 4, 1][first:stop])
+        for name in ("input_ids", "position_ids", "cu_seqlens", "dropout_seeds"):
+            assert torch.equal(getattr(part, name), getattr(alone, name))
+            assert getattr(part, name).dtype == getattr(alone, name).dtype
+        assert part.max_seqlen == alone.max_seqlen
+    assert batch.sequences(1, 3).token_type_ids.tolist() == [0, 1, 0]
+    assert pack(lists).sequences(0, 2).dropout_seeds is None
+
+
 def test_a_rectangle_filled_in() -> None:
     batch = PaddedBatch.of(torch.tensor([[3, 4, 5], [6, 7, 0]]))
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 1]]

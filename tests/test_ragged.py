@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unmask.ragged import Ragged, offsets_of, ranges
+from unmask.ragged import Ragged, offsets_of, ranges, runs_of
 
 
 def test_three_arrays_end_to_end() -> None:
@@ -27,6 +27,27 @@ def test_an_array_is_a_view_and_a_taking_is_a_copy() -> None:
     ragged[0][1] = 20
     assert ragged.values.tolist() == [1, 20, 3]
     assert taken.values.tolist() == [3, 1, 2]
+
+
+def test_a_taking_costs_what_it_takes() -> None:
+    class Large(Ragged):
+        @property
+        def lengths(self) -> np.ndarray:
+            raise AssertionError("a batch looks at the whole data set")
+
+    assert Large(np.arange(9), np.array([0, 4, 4, 9])).take([2, 1]).offsets.tolist() == [0, 5, 5]
+
+
+def test_runs_by_hand_and_of_random_lengths() -> None:
+    assert [run.tolist() for run in runs_of(np.array([3, 3, 3, 9, 1]), 7)] == [[0, 1], [2], [3, 4]]
+    assert runs_of(np.zeros(0, np.int64), 7) == []
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        lengths, budget = rng.integers(1, 30, rng.integers(1, 40)), int(rng.integers(1, 60))
+        runs = runs_of(lengths, budget)
+        assert np.concatenate(runs).tolist() == list(range(len(lengths)))
+        assert all(len(run) and lengths[run].sum() < budget + lengths.max() for run in runs)
+        assert len(runs) <= -(-lengths.sum() // budget)
 
 
 @pytest.mark.parametrize("index", [3, -4])

@@ -25,7 +25,7 @@ LOGITS = np.log([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4], [0.05, 0.95]])
 LABELS = np.array([0, 0, 0, 1])
 
 EMPTY = RunRecord(
-    config={}, environment={}, command="", steps=[], epochs=[], data={}, predictions=[], dev={}, evaluations=[]
+    config={}, environment={}, command="", steps=[], epochs=[], data={}, read_predictions=list, dev={}, evaluations=[]
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from unmask.metrics.question_answering import question_answering_report
+from unmask.metrics.question_answering import question_answering_report, score_answers
 from unmask.reporting import RunRecord
 from unmask.reporting.question_answering import (
     QUESTION_ANSWERING_SECTIONS,
@@ -49,13 +49,12 @@ LINES = [
 
 
 def record(lines: list[dict[str, Any]] = LINES, **changes: Any) -> RunRecord:
-    report = question_answering_report(
+    raw = score_answers(
         [one["predicted"] for one in lines],
         [one["answers"] for one in lines],
-        null_scores=range(len(lines)),
-        null_threshold=99.0,
         rules=changes.pop("rules", "squad2"),
     )
+    report = question_answering_report(raw, null_scores=range(len(lines)), null_threshold=99.0)
     dev: dict[str, Any] = {"kind": "question-answering", "answers": report.to_dict(), "metrics": {"f1": 0.6}}
     if report.num_no_answer:
         dev["threshold_curve"] = {
@@ -70,7 +69,7 @@ def record(lines: list[dict[str, Any]] = LINES, **changes: Any) -> RunRecord:
         "steps": [],
         "epochs": [{"epoch": 1, "dev_f1": 0.6, "dev_exact_match": 0.5, "dev_loss": 1.0, "train_loss": 1.2}],
         "data": {},
-        "predictions": lines,
+        "read_predictions": lambda: lines,
         "dev": dev,
         "evaluations": [],
     }
@@ -181,6 +180,6 @@ def test_the_verdict_compares_with_answering_nothing() -> None:
 
 def test_a_run_that_just_began_has_a_report() -> None:
     empty: dict[str, Any] = {name: {} for name in ("config", "environment", "data", "dev")}
-    empty |= {name: [] for name in ("steps", "epochs", "predictions", "evaluations")}
-    began = RunRecord(command="", **empty)
+    empty |= {name: [] for name in ("steps", "epochs", "evaluations")}
+    began = RunRecord(command="", read_predictions=list, **empty)
     assert [section.title for make in QUESTION_ANSWERING_SECTIONS if (section := make(began))] == ["How to repeat it"]

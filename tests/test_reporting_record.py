@@ -116,6 +116,28 @@ def test_a_file_of_the_wrong_shape(tmp_path: Path) -> None:
         RunRecord.read(folder)
 
 
+def test_predictions_are_read_when_they_are_asked_for_and_once(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    file = folder / "predictions_dev.jsonl"
+    file.write_text("{\n")
+    record = RunRecord.read(folder)
+    with pytest.raises(DataError, match=r"predictions_dev\.jsonl, line 1: is not JSON"):
+        _ = record.predictions
+    file.write_text('{"label": "a"}\n')
+    assert record.predictions == [{"label": "a"}]
+    file.unlink()
+    assert record.predictions == [{"label": "a"}]
+
+
+def test_the_unit_is_the_tasks(tmp_path: Path) -> None:
+    from unmask.tasks import TASKS
+
+    for name, task in TASKS.items():
+        folder = write_run(tmp_path / name)
+        (folder / "config.json").write_text(json.dumps({"task": name}))
+        assert RunRecord.read(folder).unit == task.unit
+
+
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "metrics.jsonl").write_bytes(b'{"kind":"step","step":1}\n{"kind"\xff}\n{"kind":"step","step":3}\n')

@@ -7,14 +7,23 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from math import log
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from unmask.errors import DataError
 from unmask.metrics import classification_report
-from unmask.reporting import CLASSIFICATION_SECTIONS, RunRecord, Section, html_table, write_report
-from unmask.reporting.sections import repeat_section
+from unmask.reporting import CLASSIFICATION_SECTIONS, Plot, RunRecord, Section, html_table, write_report
+from unmask.reporting.page import render_page
+from unmask.reporting.sections import (
+    files_section,
+    headline_section,
+    repeat_section,
+    score_meaning,
+    score_name,
+    texts_section,
+)
+from unmask.tasks import TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,7 +204,7 @@ def test_settings_are_listed_as_people_write_them(page: Page) -> None:
 
 def test_a_test_file_is_judged_apart(page: Page) -> None:
     text = " ".join(page.text.split())
-    assert f"test.tsv {ATTACK} 3 2 66.7% 0.500 0.667 66.7%" in text
+    assert f"test.tsv {ATTACK} 3 66.7% 0.500 0.667 2 66.7%" in text
 
 
 def test_overfitting_is_named_and_the_no_skill_loss_is_the_entropy_of_the_labels(page: Page) -> None:
@@ -305,10 +314,150 @@ def test_what_cannot_be_written_is_one_clear_error(run_folder: Path) -> None:
 def test_label_names_a_font_lacks_give_way_to_ids() -> None:
     from unmask.reporting.plots import confusion_matrix_plot
 
-    axes = confusion_matrix_plot(classification_report([0, 1], [0, 1], label_names=["긍정", "good"])).axes[0]
+    axes = confusion_matrix_plot(["긍정", "good"], [[1, 0], [0, 1]]).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
-    axes = confusion_matrix_plot(classification_report([0, 1], [0, 1], label_names=["bad", "good"])).axes[0]
+    axes = confusion_matrix_plot(["bad", "good"], [[1, 0], [0, 1]]).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["bad", "good"]
+
+
+@pytest.mark.parametrize("names", [["$$", "$5_$10"], ["$", "a"], ["$x^", "$"], [r"\$", r"$\frac$"]])
+def test_dollars_in_names_are_no_mathematics(names: list[str]) -> None:
+    from unmask.reporting.plots import confusion_matrix_plot, layer_changes_plot, to_png, to_svg
+
+    figure = confusion_matrix_plot(names, [[1, 0], [2, 3]])
+    assert to_png(figure).startswith(b"\x89PNG")
+    svg = to_svg(figure, name="matrix")
+    for name in names:
+        assert svg.count(f">{name}</text>") == 2, name  # on both axes, letter by letter
+    assert to_png(layer_changes_plot({f"models/{name}": [(1.0, 2.0), (2.0, 3.0)] for name in names}))
+
+
+@pytest.mark.parametrize("size", [2, 17])
+def test_a_confusion_matrix_is_drawn_in_shapes_as_the_page_lets_no_image_in(size: int) -> None:
+    from unmask.reporting.plots import confusion_matrix_plot, to_svg
+
+    names = [f"tag {number}" for number in range(size)]
+    matrix = [[9_999 * (row == column) + (column == 0) for column in range(size)] for row in range(size)]
+    figure = confusion_matrix_plot(names, matrix)
+    assert "<image" not in to_svg(figure, name="matrix")
+    assert len(figure.axes[0].patches) == sum(count > 0 for row in matrix for count in row)
+    [shown] = re.findall(r"<figure[^>]*>", render_page(title="", kind="", summary="", sections=[plotted(figure)]))
+    assert ("wide" in shown) == (size == 17)
+
+
+def plotted(figure: Any) -> Section:
+    return Section(title="Plot", plots=(Plot("plot", figure, "how to read it"),))
+
+
+def test_the_scatter_of_scores_is_shown_and_stays_light(run_folder: Path) -> None:
+    from unmask.reporting.regression import scores_section
+
+    (run_folder / "predictions_dev.jsonl").write_text(
+        "".join(json.dumps({"score": number % 7, "predicted": number / 9_001}) + "\n" for number in range(9_001))
+    )
+    section = scores_section(RunRecord.read(run_folder))
+    assert section is not None
+    [plot] = section.plots
+    [points] = plot.figure.axes[0].collections
+    assert len(points.get_offsets()) == 2_251
+    assert (plot.caption or "").endswith("One text in 4 is drawn.")
+    page = render_page(title="", kind="", summary="", sections=[section])
+    assert "<figure>" in page
+    assert "<image" not in page
+
+
+def test_counts_stand_on_whole_numbers() -> None:
+    from unmask.reporting.plots import lengths_plot
+
+    for histogram in ([(6, 14), (7, 11), (8, 15), (9, 15), (10, 9)], [(24, 1)], [(5, 2), (400, 1)]):
+        axes = lengths_plot(histogram).axes[0]
+        assert all(tick == int(tick) for tick in axes.get_yticks())
+        assert axes.get_ylim()[1] > max(count for _, count in histogram)
+
+
+def test_long_names_are_shortened_in_plots() -> None:
+    from unmask.reporting.plots import drawable
+
+    assert drawable("a" * 28, "0") == "a" * 28
+    assert drawable("a" * 29, "0") == "a" * 27 + "…"
+    assert drawable("긍정", "0") == "0"
+
+
+def test_a_label_of_dollars_has_a_report(run_folder: Path) -> None:
+    for name in ("predictions_dev.jsonl", "evaluation.json"):
+        file = run_folder / name
+        file.write_text(file.read_text().replace("부정", "$$").replace("<b>good</b>", "$5_$10"))
+    text = Page(write_report(run_folder).read_text(encoding="utf-8")).text
+    assert "Always answering “$5_$10”" in text
+    assert (run_folder / "plots" / "confusion_matrix.png").is_file()
+
+
+def test_errors_in_the_unit_of_the_labels_share_no_axis_with_correlations(run_folder: Path) -> None:
+    metrics = run_folder / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("dev_accuracy", "dev_mae"))
+    section = made_sections(run_folder)["Epoch by epoch"]
+    [scores] = [plot for plot in section.plots if plot.name == "epoch_scores"]
+    assert [text.get_text() for text in scores.figure.axes[0].texts] == ["MCC"]
+    assert "<th>Mean error</th>" in section.html
+
+
+def test_the_page_calls_examples_what_the_task_calls_them(run_folder: Path) -> None:
+    """Windows of a long text are more than the questions they are of."""
+    config = run_folder / "config.json"
+    config.write_text(config.read_text().replace('"classification"', '"question-answering"'))
+    write_report(run_folder, sections=(headline_section, files_section, texts_section))
+    text = " ".join(Page((run_folder / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "(13 questions), judged on in.tsv and out.tsv (13 questions)" in text
+    assert "Dev questions 13" in text
+    assert "File Questions Accuracy" in text
+    assert "Set Questions Tokens Tokens each Cut" in text
+    assert "Number of questions" in text
+    data = run_folder / "data.json"
+    data.write_text(data.read_text().replace("[5, 4]", "[5, 9]"))
+    write_report(run_folder, sections=(texts_section,))
+    assert "Number of windows" in Page((run_folder / "report.html").read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_score_a_checkpoint_may_be_chosen_by_has_a_name_and_a_meaning(task: str) -> None:
+    for metric in TASKS[task].metrics:
+        assert score_name(metric)[0].isupper(), metric
+        assert score_meaning(metric), metric
+
+
+def test_names_at_the_top_stay_within_the_axes() -> None:
+    from unmask.reporting.plots import epoch_scores_plot
+
+    epochs = [{"epoch": i, "a": 0.97, "b": 0.98, "c": 0.99, "d": 0.2} for i in (1, 2)]
+    axes = epoch_scores_plot(epochs, names={name.upper(): name for name in "abcd"}, best_epoch=1).axes[0]
+    low, high = axes.get_ylim()
+    heights = [(text.xy[1] - low) / (high - low) for text in axes.texts]
+    assert max(heights) <= 1.0 + 1e-9
+    assert all(upper - lower > 0.079 for lower, upper in pairwise(sorted(heights)))
+
+
+class TestSeeds:
+    """The plot of several seeds."""
+
+    CURVES: ClassVar = {f"seed {seed}": [(1, 0.1 * seed), (2, 0.2 * seed)] for seed in range(6)}
+
+    def test_a_few_have_colours_and_names(self) -> None:
+        from unmask.reporting.plots import seed_scores_plot
+
+        few = dict(list(self.CURVES.items())[:4])
+        axes = seed_scores_plot(few, title="F1", kept="seed 3", best_epoch=2).axes[0]
+        _, *lines = axes.lines
+        assert len({line.get_color() for line in lines}) == 4
+        assert [text.get_text() for text in axes.texts] == list(few)
+
+    def test_of_many_the_kept_one_stands_out(self) -> None:
+        from unmask.reporting.plots import seed_scores_plot
+
+        axes = seed_scores_plot(self.CURVES, title="F1", kept="seed 4", best_epoch=2).axes[0]
+        _, *lines = axes.lines
+        assert len({line.get_color() for line in lines}) == 1
+        assert [line.get_linewidth() > 2 for line in lines] == [False] * 4 + [True, False]
+        assert len(axes.texts) == 0
 
 
 def test_the_smoothed_loss_is_the_mean_of_the_last_batches() -> None:

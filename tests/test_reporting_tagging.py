@@ -24,7 +24,7 @@ def record(
         steps=[],
         epochs=[EPOCH],
         data={},
-        predictions=lines or [],
+        read_predictions=lambda: lines or [],
         dev={"kind": "tagging", **tagging_report(tags, predicted, scheme=scheme).to_dict()},
         evaluations=[],
     )
@@ -90,6 +90,23 @@ def test_what_is_taken_for_what_is_counted_and_drawn() -> None:
     assert section is not None
     assert section.plots == ()
     assert len(cells(section.html)) == 15
+
+
+def test_many_tags_of_spans_are_drawn_by_type() -> None:
+    """16 types have 33 tags: a true B-T00 taken for I-T00 is of its type; one for B-T01 is not, nor one for O."""
+    begins = [f"B-T{number:02}" for number in range(16)]
+    inside = [f"I-T{number:02}" for number in range(16)]
+    true = [*begins, *inside, "O", "B-T00", "B-T00"]
+    predicted = ["I-T00", *begins[1:], *inside, "O", "B-T01", "O"]
+    section = confusion_section(record([true], [predicted], scheme="bio"))
+    assert section is not None
+    [plot] = section.plots
+    axes = plot.figure.axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == [*(f"T{number:02}" for number in range(16)), "O"]
+    counts = {tuple(map(int, text.xy)): text.get_text() for text in axes.texts}  # (column, row), of those above 0
+    assert counts == {(n, n): "2" for n in range(16)} | {(16, 16): "1", (1, 0): "1", (16, 0): "1"}
+    assert "the words of one type, wherever in a span they stand" in (plot.caption or "")
+    assert sorted(cells(section.html)) == [["B-T00", "B-T01", "1"], ["B-T00", "I-T00", "1"], ["B-T00", "O", "1"]]
 
 
 def test_the_surest_mistakes_come_first_with_their_spans_marked() -> None:
@@ -161,7 +178,15 @@ def test_wrong_words_are_marked_where_tags_mark_no_spans() -> None:
 @pytest.mark.parametrize("make", [types_section, confusion_section, mistakes_section])
 def test_a_run_that_is_not_done_has_no_such_section(make: Any) -> None:
     empty = RunRecord(
-        config={}, environment={}, command="", steps=[], epochs=[], data={}, predictions=[], dev={}, evaluations=[]
+        config={},
+        environment={},
+        command="",
+        steps=[],
+        epochs=[],
+        data={},
+        read_predictions=list,
+        dev={},
+        evaluations=[],
     )
     assert make(empty) is None
     assert result_section(empty) is None

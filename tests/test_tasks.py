@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tiny import SIZES, VOCABULARY, write_rows
+from tiny import NOUNS, SIZES, VOCABULARY, write_rows
 from unmask.errors import DataError, SettingsError
 from unmask.models.bert import BertConfig
 from unmask.models.registry import build_model
@@ -30,6 +31,7 @@ from unmask.tasks import (
     Reading,
     Regression,
     Samples,
+    Tagging,
     Task,
     TaskOptions,
     TextExample,
@@ -37,6 +39,7 @@ from unmask.tasks import (
     make_batch,
     predict_logits,
 )
+from unmask.tasks.words import split_words, untagged
 from unmask.tokenization import Tokenizer
 
 if TYPE_CHECKING:
@@ -148,15 +151,22 @@ def test_random_texts_are_all_read_and_windows_step_by_the_stride_at_most(tokeni
         assert all(0 < step <= (stride or max(1, room - room // 8)) for step in np.diff(starts))
 
 
-def test_windows_and_pairs_or_a_stride_beyond_a_window_contradict_one_another(tokenizer: Tokenizer) -> None:
+def test_windows_and_pairs_contradict_one_another(tokenizer: Tokenizer) -> None:
     task = classification(long_texts="windows", doc_stride=6)
     with pytest.raises(SettingsError, match="long_texts is 'windows', which read a text alone: pairs of texts are cut"):
         task.encode([example("dog", pair="cat")], tokenizer, max_seq_length=9)
-    with pytest.raises(SettingsError, match="doc_stride is 6, and a window holds 5 tokens of a text"):
-        encode(task, tokenizer, ["dog " * 9], 7)
 
 
-def test_rows_without_a_text_are_left_out_where_one_may(tmp_path: Path) -> None:
+def test_a_stride_beyond_a_window_leaves_nothing_out(tokenizer: Tokenizer) -> None:
+    text = " ".join(VOCABULARY[13:24])
+    far, wide = (encode(classification(long_texts="windows", doc_stride=n), tokenizer, [text], 7) for n in (50, 5))
+    assert words(tokenizer, far) == words(tokenizer, wide)
+    assert len(far.input_ids) == 3
+    with pytest.raises(SettingsError, match="max_seq_length is 2: nothing of a text fits beside its special tokens"):
+        encode(classification(long_texts="windows"), tokenizer, [text], 2)
+
+
+def test_rows_without_a_text_are_left_out_where_one_may(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_rows(
         tmp_path / "t.tsv", [("dog", "a"), ("  ", "b"), ("", "a"), ("cat", "b")], header=("text", "label")
     )
@@ -164,9 +174,34 @@ def test_rows_without_a_text_are_left_out_where_one_may(tmp_path: Path) -> None:
     assert [(each.text, each.line) for each in Classification.read(path, skipping)] == [("dog", 2), ("cat", 5)]
     assert len(Classification.read(path, Reading())) == 4  # encoding them is the error
     assert len(Classification.read(path, skipping, with_labels=False)) == 4  # each line has its answer
+    assert caplog.messages == [f"{path}: 2 rows without a text left out"]
     pairs = write_rows(tmp_path / "p.tsv", [("", "dog", "a"), ("", " ", "b")], header=("text", "second", "label"))
     reading = Reading(columns=Columns(text_pair="second"), options=TaskOptions(skip_empty=True))
     assert [each.line for each in Classification.read(pairs, reading)] == [2]
+
+
+@pytest.mark.parametrize("task", [Classification, MultiLabel, Regression])
+def test_a_file_of_empty_texts_is_refused(tmp_path: Path, task: Any) -> None:
+    path = write_rows(tmp_path / "t.tsv", [(" ", "1"), ("", "2")], header=("text", "label"))
+    with pytest.raises(DataError, match=r"t\.tsv: every text is empty: is this the column of the texts\?"):
+        task.read(path, Reading(options=TaskOptions(skip_empty=True)))
+
+
+@pytest.mark.parametrize("long_texts", ["cut", "windows"])
+def test_a_text_of_which_nothing_is_left_is_not_called_empty(tokenizer: Tokenizer, long_texts: Any) -> None:
+    """Leaving empty rows out would not leave this one out."""
+    task = classification(long_texts=long_texts)
+    left = r"texts\.tsv, line 1: the tokenizer leaves nothing of the text '\\u200b': write another, or leave"
+    with pytest.raises(DataError, match=left):
+        encode(task, tokenizer, ["dog", "\u200b"])
+    with pytest.raises(DataError, match=r"the text is empty, .*, as training does with --skip-empty"):
+        encode(task, tokenizer, ["dog", " \n"])
+
+
+def test_an_empty_label_is_named_with_its_line_and_column(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "t.tsv", [("dog", "a"), ("cat", "")], header=("text", "class"))
+    with pytest.raises(DataError, match=r"t\.tsv, line 3, column 'class': the label is empty"):
+        Classification.read(path, Reading())
 
 
 def test_a_text_alone_among_pairs_is_named(tokenizer: Tokenizer) -> None:
@@ -206,6 +241,23 @@ def test_windows_of_a_sample_stay_together_and_rows_become_places_in_the_pack() 
     assert batch.num_tokens == 18
 
 
+def test_a_batch_looks_at_its_own_samples_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each batch would cost what the whole data set does."""
+
+    class Large(Ragged):
+        @property
+        def lengths(self) -> Any:
+            raise AssertionError("a batch looks at the whole data set")
+
+    samples = ragged_samples()
+    whole = make_batch(samples, np.array([2, 0]))
+    large = {name: Large(part.values, part.offsets) for name, part in vars(samples).items() if isinstance(part, Ragged)}
+    monkeypatch.setattr(Samples, "num_windows", property(lambda _: pytest.fail("a batch looks at the whole data set")))
+    batch = make_batch(dataclasses.replace(samples, **large), np.array([2, 0]))
+    assert torch.equal(batch.inputs.input_ids, whole.inputs.input_ids)
+    assert torch.equal(batch.rows, whole.rows)
+
+
 def test_a_moved_batch_has_the_same_parts() -> None:
     batch = make_batch(ragged_samples(), np.arange(3))
     moved = batch.to(torch.device("cpu"))
@@ -214,6 +266,8 @@ def test_a_moved_batch_has_the_same_parts() -> None:
         if isinstance(before, torch.Tensor):
             assert torch.equal(before, after)
     assert moved.num_targets == batch.num_targets
+    away = batch.to(torch.device("meta"))
+    assert {away.inputs.input_ids.device.type, away.rows.device.type, away.targets.device.type} == {"meta"}
 
 
 def test_the_first_window_keeps_its_sample_s_dropout_seed_and_the_others_have_their_own() -> None:
@@ -305,6 +359,53 @@ def test_pooled_texts_train_as_one_by_one(tokenizer: Tokenizer, pooling: Any) ->
     torch.testing.assert_close(loss[0], total, rtol=1e-5, atol=1e-5)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def sentence(text: str) -> Any:
+    tags = tuple(("N", "V", "P")[len(word) % 3] for word in text.split())
+    words_ = split_words(text)
+    return dataclasses.replace(untagged(text, words_, by_character=False, source="tags.tsv", line=1), tags=tags)
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "tagging"])
+def test_windows_are_computed_some_at_a_time_and_learn_the_same(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """Texts of many windows, in training with dropout and in prediction: the parts are small, the numbers the same."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOUNS, count)) for count in (200, 3, 61)]
+    task: Task[Any]
+    if kind == "tagging":
+        options = TaskOptions(doc_stride=2, labels=("N", "V", "P"), text_unit="word")
+        task, examples = Tagging.for_model(dict(enumerate("NVP")), options), list(map(sentence, texts))
+    else:
+        task = classification(long_texts="windows", doc_stride=3, window_pooling=kind)
+        examples = [example(text, str(n)) for n, text in enumerate(texts)]
+    model = build_model(BertConfig(**SIZES, id2label=dict(enumerate("abc"))), task.head, seed=1)
+    samples = task.encode(examples, tokenizer, max_seq_length=9)
+    objective = FineTuning(task, samples, samples, dev_examples=examples, seed=5)
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].total_tokens))
+    results = []
+    for limit in (10**6, 60):
+        monkeypatch.setattr("unmask.tasks.task._WINDOW_TOKENS_AT_ONCE", limit)
+        model.train()
+        model.zero_grad()
+        seen.clear()
+        loss = objective.compute_loss(model, objective.collate([2, 0, 1], epoch=0)).sum()
+        loss.backward()
+        gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        results.append((loss.detach(), gradients, predict_logits(model, task, samples), max(seen), len(seen)))
+    (loss, gradients, logits, most, calls), (parted, parted_gradients, parted_logits, fewest, parted_calls) = results
+    torch.testing.assert_close(parted, loss, rtol=1e-5, atol=1e-5)
+    assert parted_logits.offsets.tolist() == logits.offsets.tolist()
+    np.testing.assert_allclose(parted_logits.values, logits.values, rtol=1e-4, atol=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(parted_gradients[name], gradient, rtol=1e-4, atol=1e-5)
+    assert most == samples.lengths.sum() > 500
+    assert fewest < 60 + 9
+    assert calls == 2
+    assert parted_calls > 3 * (most // 69)  # training computes each part twice
 
 
 def test_the_loss_of_an_evaluation_is_a_mean_over_targets(
@@ -422,6 +523,20 @@ def test_labels_that_differ_in_case_only_are_named_with_their_line_unless_both_a
         Classification.for_training(examples, TaskOptions())
     task = Classification.for_training(examples, TaskOptions(labels=("Pos", "pos", "neg")))
     assert task.id2label == {0: "Pos", 1: "pos", 2: "neg"}
+
+
+def test_labels_that_differ_in_unicode_form_only() -> None:
+    """The two look the same: without a word there would be three classes of two."""
+    nfc, nfd = "긍정", unicodedata.normalize("NFD", "긍정")
+    examples = [example("x", nfc), example("x", "부정"), example("x", nfd, line=9)]
+    with pytest.raises(DataError, match=r"line 9: the labels '긍정' and '.*' differ in Unicode form only: bring both"):
+        Classification.for_training(examples, TaskOptions())
+    with pytest.raises(DataError, match=r"\(긍정, 부정\): one is alike after Unicode normalization: bring both to NFC"):
+        Classification.for_training(examples, TaskOptions(labels=(nfc, "부정")))
+    assert len(Classification.for_training(examples, TaskOptions(labels=(nfc, "부정", nfd))).id2label) == 3
+    accented = [example("x", "É"), example("x", "no"), example("x", unicodedata.normalize("NFD", "é"), line=5)]
+    with pytest.raises(DataError, match=r"line 5: .* differ in case only: write them alike"):
+        Classification.for_training(accented, TaskOptions())
 
 
 # Regression
@@ -589,6 +704,42 @@ def test_a_label_never_learnt_is_named_with_its_line(tokenizer: Tokenizer) -> No
 def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         TaskOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"truncate": "tail", "long_texts": "windows"}, "truncate is 'tail', and long texts are read whole: leave it"),
+        ({"doc_stride": 9}, "doc_stride is 9, and long texts are cut: leave it out, or set long_texts to windows"),
+        ({"window_pooling": "max"}, "window_pooling is 'max', and long texts are cut: leave it out"),
+    ],
+)
+@pytest.mark.parametrize("task", [Classification, MultiLabel, Regression])
+def test_options_that_would_do_nothing_are_refused(task: Any, options: dict[str, Any], message: str) -> None:
+    given = TaskOptions(**options)
+    with pytest.raises(SettingsError, match=message):
+        task.for_training([example("x", "1"), example("y", "2")], given)
+    assert task.for_model({0: "1", 1: "2"}, given).options == given  # a model that was so trained still loads
+    task.for_training([example("x", "1"), example("y", "2")], TaskOptions(truncate="tail"))
+    task.for_training([example("x", "1"), example("y", "2")], TaskOptions(long_texts="windows", doc_stride=3))
+
+
+def test_a_card_asks_for_texts_or_pairs_as_the_model_takes_them() -> None:
+    task = Regression(TaskOptions())
+    assert task.usage(pairs=False).splitlines() == [
+        'from transformers import pipeline  # or: unmask predict FOLDER "a text"',
+        "",
+        'pipeline("text-classification", model="FOLDER")("a text")',
+    ]
+    assert task.usage(pairs=True).splitlines() == [
+        'from transformers import pipeline  # or: unmask predict FOLDER "a text" --text-pair "another"',
+        "",
+        'pipeline("text-classification", model="FOLDER")({"text": "a text", "text_pair": "another"})',
+    ]
+    assert 'model="FOLDER", top_k=None)("a text")' in MultiLabel(LABELS, TaskOptions()).usage(pairs=False)
+    for kind in TASKS.values():
+        for pairs in (False, True):
+            compile(kind.for_model({0: "a", 1: "b"}, TaskOptions()).usage(pairs=pairs), "card", "exec")
 
 
 def test_a_task_remembers_the_options_it_uses_through_json() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,6 +114,7 @@ def logits_of(task: Tagging, samples: TaggingSamples, tags: Sequence[str], *, su
         ("cafe\u0301 हिन्दी ❤\ufe0f!", "cafe\u0301 हिन्दी ❤\ufe0f !"),
         ("  \t a\u3000b \n", "a b"),
         ("n't 's", "n't ' s"),
+        ("ok 👍🏽👍!", "ok 👍🏽👍 !"),
         (" \n", ""),
     ],
 )
@@ -130,6 +132,7 @@ def test_a_text_is_parted_into_words(text: str, words: str) -> None:
         ("한국 은", ["한", "국", "은"]),
         ("\u1112\u1161\u11ab\u1100 ㅋㅋ", ["\u1112\u1161\u11ab", "\u1100", "ㅋ", "ㅋ"]),
         (" e\u0301a\u200db ^^", ["e\u0301", "a\u200d", "b", "^", "^"]),
+        ("👍🏽a`", ["👍🏽", "a", "`"]),
         ("  ", []),
     ],
 )
@@ -264,12 +267,12 @@ def test_a_long_sentence_is_stitched_of_the_windows_that_show_most(
     assert objective.collate(range(len(examples)), epoch=0).num_targets == (sum(map(len, examples)),)
 
 
-def test_a_model_too_short_for_a_piece_and_a_stride_too_long(tokenizer: Tokenizer) -> None:
+def test_a_model_too_short_for_a_piece_and_a_stride_beyond_a_window(tokenizer: Tokenizer) -> None:
     task = Tagging.for_model({0: "A", 1: "B"}, TaskOptions(doc_stride=5))
     with pytest.raises(SettingsError, match="max_seq_length is 2: nothing fits beside 2 special tokens"):
         encode(task, tokenizer, sentence("the", "A"), length=2)
-    with pytest.raises(SettingsError, match="the stride must lie between 1 and the window's 4 tokens, not at 5"):
-        encode(task, tokenizer, sentence("the " * 8 + "dog", ["A"] * 9), length=6)
+    samples = encode(task, tokenizer, sentence("the " * 8 + "dog", ["A"] * 9), length=6)
+    assert samples.input_ids.lengths.tolist() == [6, 6, 3]  # it counts as a window's four pieces
 
 
 # Schemes
@@ -618,12 +621,33 @@ def test_a_tag_that_training_does_not_have(tokenizer: Tokenizer) -> None:
     )
 
 
+def test_a_tag_of_another_unicode_form(tokenizer: Tokenizer) -> None:
+    """As macOS writes Hangul: it looks the same, and only its letters are parted."""
+    nfd = unicodedata.normalize("NFD", "B-사람")
+    parts = (sentence("a b", "B-사람 O"), sentence("a b", f"O {nfd}", line=3))
+    refused("line 4: the labels 'B-사람' and 'B-", *parts)
+    refused("differ in Unicode form only: bring both to NFC, or name both with", *parts)
+    task = Tagging.for_training([sentence("a b", "B-사람 O")], TaskOptions())
+    with pytest.raises(DataError, match="one is alike after Unicode normalization: bring both to NFC"):
+        encode(task, tokenizer, sentence("a b", f"O {nfd}"))
+
+
+def test_many_tags_are_not_all_listed(tokenizer: Tokenizer) -> None:
+    tags = [f"T{number:03}" for number in range(240)]
+    task = Tagging.for_training([sentence(" ".join("a" * len(tags)), " ".join(tags))], TaskOptions())
+    with pytest.raises(DataError) as caught:
+        encode(task, tokenizer, sentence("a", "X"))
+    assert "(T000, T001, T002, T003, T004, T005, T006, T007, T008, T009, 230 more): mend the tag" in str(caught.value)
+    assert task.summary(pairs=False).endswith("one of 240 tags: " + ", ".join(tags[:10]) + ", 230 more.")
+
+
 def test_columns_that_tagging_does_not_know(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("a x O\n")
     for reading, message in (
         (Reading(columns=Columns(text_pair="2")), "tagging reads one text at a time: leave text_pair_column out"),
         (Reading(column_names=("a", "b")), "columns of tagged files are named by their numbers"),
+        (Reading(split="test"), "split is 'test', and a file of tags has no parts: leave it out"),
     ):
         with pytest.raises(SettingsError, match=message):
             Tagging.read(path, reading)

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
 from unmask.errors import CheckpointError
+from unmask.ragged import Ragged
 from unmask.tokenization import Tokenizer
 from unmask.tokenization.template import SequenceTemplate
 
@@ -68,6 +69,24 @@ def test_gpt_adds_nothing() -> None:
     assert (template.num_special(), template.num_special(pair=True)) == (0, 0)
     assert template.single(np.array([2, 0])).input_ids.tolist() == [2, 0]
     assert template.pair(np.array([2, 0]), np.array([1])).input_ids.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("build", [_bert, _roberta, _gpt])
+def test_many_texts_and_pairs_are_wrapped_as_each_alone(build: Callable[[], Tokenizer]) -> None:
+    template = SequenceTemplate.of(build())
+    first = Ragged.of([[2, 3, 4], [], [5], [6, 6]], np.int64)
+    second = Ragged.of([[6], [2, 2], [], [3]], np.int64)
+    for together, alone, texts in (
+        (template.singles(first), map(template.single, first), (first,)),
+        (template.pairs(first, second), map(template.pair, first, second), (first, second)),
+    ):
+        made = list(alone)
+        assert [ids.tolist() for ids in together.input_ids] == [one.input_ids.tolist() for one in made]
+        assert [types.tolist() for types in together.token_type_ids] == [one.token_type_ids.tolist() for one in made]
+        assert len(together.first_rows) == len(texts)
+        for rows, text in zip(together.first_rows, texts, strict=True):
+            for ids, row, own in zip(together.input_ids, rows, text, strict=True):
+                assert ids[row : row + len(own)].tolist() == own.tolist()
 
 
 @pytest.mark.parametrize("build", [_bert, _roberta, _gpt])

@@ -17,6 +17,7 @@ from tiny import NOUNS, VERBS, VOCABULARY
 from unmask.checks.sieve import Sieve
 from unmask.errors import DataError, SettingsError
 from unmask.tasks import TASKS, Columns, Reading, TaskOptions
+from unmask.tokenization.training import train_on_texts
 from unmask.workflows.check import CheckReport, CheckSettings, check
 from unmask.workflows.loading import load_tokenizer
 
@@ -165,6 +166,13 @@ CASES: dict[str, tuple[list[str | bytes], list[str | bytes] | None, list[Found]]
     "a missing value": (with_line(GOOD, 7, "NaN\tgood"), None, [("warning", "empty_field", 7)]),
     "damaged": (with_line(GOOD, 7, "caf\ufffd\tgood"), None, [("warning", "damaged_text", 7)]),
     "decoded wrongly": (with_line(GOOD, 7, "caf\u00c3\u00a9\tgood"), None, [("warning", "damaged_text", 7)]),
+    "Hangul decoded wrongly": (
+        with_line(GOOD, 7, "\u00ec\u2022\u02c6\u00eb\u2026\u2022\tgood"),
+        None,
+        [("warning", "damaged_text", 7)],
+    ),
+    "a space decoded wrongly": (with_line(GOOD, 7, "one\u00c2\u00a0two\tgood"), None, [("warning", "damaged_text", 7)]),
+    "French quotations": (with_line(GOOD, 7, "\u00ab\u00a0caf\u00e9\u00a0\u00bb, Spa\u00df\u201c\tgood"), None, []),
     "a mark inside": (with_line(GOOD, 7, "caf\ufeff\tgood"), None, [("note", "damaged_text", 7)]),
     "decomposed": (with_line(GOOD, 7, "cafe\u0301\tgood"), None, [("warning", "decomposed_text", 7)]),
     "duplicate": ([*GOOD, "The  DOG sleep.\tgood"], None, [("warning", "duplicate", 26)]),
@@ -255,6 +263,14 @@ def test_byte_order_mark(tmp_path):
     assert found(check(train=path, model=None)) == [("note", "byte_order_mark", 1)]
 
 
+def test_crlf_with_and_without_the_last(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_bytes("\r\n".join(["sentence\tlabel", *GOOD]).encode())
+    assert found(check(train=path, model=None)) == []
+    path.write_bytes(("\n".join(["sentence\tlabel", *GOOD[:-1]]) + "\r\n" + GOOD[-1]).encode())
+    assert found(check(train=path, model=None)) == [("warning", "line_ends", 24)]
+
+
 def test_gzipped_files_keep_their_names_and_lines(tmp_path):
     path = tmp_path / "train.tsv.gz"
     path.write_bytes(gzip.compress("\n".join(["sentence\tlabel", *with_line(GOOD, 9, "lonely")]).encode()))
@@ -329,7 +345,18 @@ def test_a_quote_that_swallows_rows(tmp_path):
     report = check(train=write(tmp_path / "train.csv", lines, header="sentence,label"), model=None)
     swallowed = [finding for finding in report.findings if "look like rows" in finding.problem]
     assert [(finding.line, finding.kind) for finding in swallowed] == [(5, "quotes")]
-    assert "closes in line 12: the 7 lines between" in swallowed[0].problem
+    assert "closes in line 12: the 6 lines between" in swallowed[0].problem
+
+
+def test_quotes_inside_a_field_open_nothing(tmp_path):
+    """As a reader of CSV has it: a quote opens where a field begins, and nowhere else."""
+    lines = with_line(with_line(csv_rows(40), 5, '6" screen,good'), 12, '7" screen,bad')
+    report = check(train=write(tmp_path / "train.csv", [*lines, "lonely"], header="sentence,label"), model=None)
+    assert found(report) == [("error", "ragged_row", 42)]
+    lines = with_line(with_line(csv_rows(40), 5, '"open,good'), 20, '"" and ""')  # the first never closes
+    report = check(train=write(tmp_path / "train.csv", lines, header="sentence,label"), model=None)
+    assert found(report)[:2] == [("error", "quotes", 5), ("error", "quotes", 20)]
+    assert report.sets[0].num_examples == 38
 
 
 def test_empty_texts_that_are_to_be_left_out_are_warnings(tmp_path):
@@ -337,6 +364,19 @@ def test_empty_texts_that_are_to_be_left_out_are_warnings(tmp_path):
     report = check(train=train, model=None, skip_empty=True)
     assert found(report) == [("warning", "empty_field", 7), ("warning", "empty_field", 9)]
     assert report.findings[0].advice == "the row is left out"
+    assert report.sets[0].num_examples == 22
+
+
+def test_rows_that_are_left_out_are_looked_at_no_further(tmp_path):
+    """Nor are they errors for their labels, which training does not read."""
+    lines = [*GOOD, "\t", " \todd", *["\tbad"] * 300, "lonely"]
+    report = check(train=write(tmp_path / "train.tsv", lines), model=None, skip_empty=True)
+    left_out = [("warning", "empty_field", number) for number in range(26, 328)]
+    assert found(report) == [("error", "ragged_row", 328), *left_out]
+    assert report.sets[0].labels == {"bad": 12, "good": 12}
+    report = check(train=write(tmp_path / "train.tsv", lines[24:26]), model=None, skip_empty=True)
+    assert found(report)[0] == ("error", "empty_field", None)
+    assert "every text is empty" in report.findings[0].problem
 
 
 def test_json_lines(tmp_path):
@@ -393,6 +433,20 @@ def test_dev_and_test_may_share_nothing_either(tmp_path):
     assert finding.problem == "this is the train file too: its scores say nothing about other texts"
 
 
+def test_parts_of_one_data_set_are_not_one_file(tmp_path):
+    import datasets
+
+    def part(lines: Sequence[str]) -> datasets.Dataset:
+        columns = zip(*(line.split("\t") for line in lines), strict=True)
+        return datasets.Dataset.from_dict(dict(zip(("text", "label"), map(list, columns), strict=True)))
+
+    folder = tmp_path / "set"
+    datasets.DatasetDict(train=part(GOOD), validation=part([*rows(30, 40), GOOD[3]])).save_to_disk(folder)
+    [finding] = check(train=folder, dev=folder, model=None).findings
+    assert (finding.kind, finding.path, finding.line) == ("leak", f"{folder} (validation)", 11)
+    assert f"stands in {folder} (train), line 4, too" in finding.problem
+
+
 def test_labels_that_are_given(tmp_path):
     train = write(tmp_path / "train.tsv", [*rows(0, 24), *rows(30, 40, ["Good"])])
     assert found(check(train=train, labels=["good", "bad", "Good"], model=None)) == [("warning", "similar_labels", 26)]
@@ -400,11 +454,26 @@ def test_labels_that_are_given(tmp_path):
         ("error", "unseen_label", 26),
         ("warning", "similar_labels", 26),
     ]
-    dev = write(tmp_path / "dev.tsv", rows(50, 60, ["fine", "bad"]))
+    dev = write(tmp_path / "dev.tsv", rows(50, 60, ["fine", "bad"]))  # a label's name is as good as its value
     train = write(tmp_path / "train.tsv", rows(0, 24))
-    assert [f.severity for f in check(train=train, dev=dev, labels=["good=fine", "bad"], model=None).findings] == [
-        "note"
-    ]
+    report = check(train=train, dev=dev, labels=["good=fine", "bad"], model=None)
+    assert found(report) == []
+    assert report.sets[1].labels == {"bad": 5, "good": 5}
+    write(dev, [*rows(50, 60, ["fine", "bad"]), "the dog sleep.\tfine", "the dog run.\tgood"])  # bad in train
+    leaks = check(train=train, dev=dev, labels=["good=fine", "bad"], model=None).findings
+    assert ["labelled" in leak.problem for leak in leaks] == [False, True]
+    write(train, rows(0, 36, ["a=b", "c"]))
+    assert found(check(train=train, labels=["a=b", "c"], model=None)) == []
+    with pytest.raises(SettingsError, match="each value and each name may stand once"):
+        check(train=train, labels=["c", "c=d"], model=None)
+
+
+def test_many_rare_labels_are_one_finding(tmp_path):
+    """As of a column of ids, which is no column of labels."""
+    lines = [f"{text}\t{i}" for i, text in enumerate(texts(0, 200))]
+    report = check(train=write(tmp_path / "train.tsv", lines), model=None)
+    assert found(report) == [("warning", "rare_label", None)]
+    assert report.findings[0].problem.startswith("200 of 200 labels have fewer than 10 examples, such as '")
 
 
 # Multi-label and regression
@@ -450,8 +519,32 @@ def test_scores(tmp_path):
         ("warning", "duplicate", 38),
         ("warning", "conflicting_labels", 39),
     ]
+    write(settings["train"], [*rows(0, 36, ("1", "2.5")), "the dog sleep.\t1.0000001"])  # no two scores are one
+    assert found(check(task="regression", train=settings["train"], model=None)) == [
+        ("warning", "conflicting_labels", 38)
+    ]
     write(settings["train"], rows(0, 36, ["1", "1.0"]))
     assert found(check(task="regression", train=settings["train"], model=None)) == [("error", "constant_scores", None)]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_example(tmp_path, task):
+    """An error where a task cannot learn of one, and where none is left for dev; training says the same."""
+    settings = clean(task, tmp_path)
+    lines = settings["train"].read_text(encoding="utf-8").split("\n")
+    first = {"tagging": lines[:4], "question-answering": lines[:1]}.get(task, [lines[0], lines[3]])  # with a label
+    write(settings["train"], first, header=None)
+    few = [(f.severity, f.line) for f in check(**settings, model=None).findings if f.kind == "few_examples"]
+    examples = TASKS[task].read(settings["train"], Reading())
+    try:
+        TASKS[task].for_training(examples, TaskOptions())
+        severity = "warning"
+    except DataError:
+        severity = "error"
+    assert severity == ("error" if task in ("classification", "regression") else "warning")
+    assert few == [(severity, 1 if len(first) != 2 else 2)]
+    del settings["dev"]
+    assert ("error", "few_examples") in [found[:2] for found in found(check(**settings, model=None))]
 
 
 # Tagging
@@ -507,6 +600,65 @@ def test_tags_that_train_has_not(tmp_path):
         ("error", "unseen_label", 4),
         ("note", "missing_label", None),
     ]
+
+
+def test_tags_that_their_scheme_has_not(tmp_path):
+    """They are errors, and the rest is looked at all the same."""
+    lines = conll(5, first=40)
+    lines[1], lines[6], lines[11], lines[16] = "queen\tB_PER", "king\tB_PER", "dog\tI-PER", "cat\tB-LOC"
+    dev = write(tmp_path / "dev.conll", lines, header=None)
+    train = write(tmp_path / "train.conll", conll(12), header=None)
+    report = check(task="tagging", train=train, dev=dev, model=None)
+    assert found(report) == [
+        ("error", "unseen_label", 17),
+        ("error", "bad_tag", 2),
+        ("error", "broken_span", 12),
+    ]
+    assert report.findings[1].problem == "the tag 'B_PER' is none of bio's; 2 words have it"
+    parts = conll(5, first=40, tags=("DET", "NOUN", "VERB", "PUNCT"))
+    dev = write(tmp_path / "dev.conll", parts, header=None)
+    assert tagging(tmp_path, conll(12), dev=dev) == [
+        *[("error", "bad_tag", line) for line in (1, 2, 4, 3)],
+        ("note", "missing_label", None),
+    ]
+    lines = conll(12)
+    lines[1] = "dog\tS-PER"
+    assert tagging(tmp_path, lines, tag_scheme="bio") == [("error", "bad_tag", 2), ("note", "rare_label", 1)]
+    assert tagging(tmp_path, lines, tag_scheme="iobes")[0] == ("error", "broken_span", 7)
+
+
+def test_a_span_is_not_looked_for_where_tags_are_of_no_scheme(tmp_path, model):
+    lines = [f"{character}\tB-X" for character in "a dogs"] + [""] + [f"{c}\tO" for c in "the dog"]
+    lines[4] = "g\tB_X"
+    dev = write(tmp_path / "dev.tsv", lines, header=None)
+    train = write(tmp_path / "train.tsv", lines[:4] + lines[6:], header=None)
+    assert ("error", "bad_tag", 5) in found(check(task="tagging", train=train, dev=dev, model=model))
+
+
+def test_tags_that_are_given(tmp_path):
+    """By their values, their names, and the types of another scheme's tags."""
+    lines = conll(5, first=40)
+    lines[1], lines[6] = "queen\tB-LOC", "king\tI-PER"
+    dev = write(tmp_path / "dev.conll", lines, header=None)
+    labels = ["O", "B-PER", "I-PER"]
+    assert tagging(tmp_path, conll(12), dev=dev, labels=labels) == [
+        ("error", "unseen_label", 2),
+        ("error", "broken_span", 7),
+    ]
+    assert tagging(tmp_path, conll(12), labels=["O", "B-LOC", "I-LOC"]) == [("error", "unseen_label", 2)]
+    entries = [json.dumps({"tokens": text.split(), "ner_tags": [0, 1, 2]}) for text in texts(0, 12)]
+    train = write(tmp_path / "train.jsonl", entries, header=None)
+    settings = {"task": "tagging", "train": train, "labels": ["0=O", "1=B-PER", "2=I-PER"], "model": None}
+    assert found(check(**settings)) == []
+    broken = [json.dumps({"tokens": text.split(), "ner_tags": [0, 2, 3]}) for text in texts(40, 42)]
+    dev = write(tmp_path / "dev.jsonl", broken, header=None)
+    report = check(**settings, dev=dev)
+    assert [(f.severity, f.kind, f.line) for f in report.findings if f.severity == "error"] == [("error", "bad_tag", 1)]
+    write(dev, [json.dumps({"tokens": text.split(), "ner_tags": [0, 2, 0]}) for text in texts(40, 42)], header=None)
+    assert ("error", "broken_span", 1) in found(check(**settings, dev=dev))
+    named = conll(3, first=40, tags=("O", "S-PER", "O", "O"))  # converted, as training does
+    dev = write(tmp_path / "dev.conll", named, header=None)
+    assert found(check(**settings, dev=dev)) == [("note", "missing_label", None), ("note", "tag_schemes", 1)]
 
 
 def test_schemes_and_units(tmp_path):
@@ -569,6 +721,17 @@ def test_question_lines(tmp_path):
     ]
 
 
+def test_question_lines_of_a_json_file(tmp_path):
+    """The reader takes them too."""
+    entries = [question(n) for n in range(12)]
+    del entries[7]["question"]
+    lines = [json.dumps(entry) for entry in entries]
+    path = write(tmp_path / "train.json", lines, header=None)
+    report = check(task="question-answering", train=path, model=None)
+    assert [(f.severity, f.line, f.field) for f in report.findings] == [("error", 8, "question")]
+    assert report.sets[0].num_examples == 11
+
+
 def test_places_in_squad(tmp_path):
     entries = [question(n) for n in range(12)]
     entries[2] = question(2, answers=[{"text": "palace", "answer_start": 0}])
@@ -622,6 +785,54 @@ def test_answers_within_a_token(tmp_path, model):
 
 
 # With the tokenizer
+
+
+@pytest.fixture(scope="module")
+def byte_level(tmp_path_factory) -> str:
+    """A tokenizer like RoBERTa's: blanks belong to the words behind them."""
+    folder = tmp_path_factory.mktemp("bytes")
+    lines = ["the dogs sleep near the house", "a dogs", "the dogs"] * 3
+    train_on_texts(lines, kind="bpe", family="roberta", vocab_size=400, min_frequency=1).save(folder)
+    return str(folder)
+
+
+def test_a_blank_is_no_part_of_a_token(tmp_path, byte_level):
+    """A word is one token with the blank before it, and begins where it does."""
+    context = "the dogs sleep near the house"
+    answers = [("dogs", 4), ("dog", 4), (" sleep ", 8)]
+    entries = [
+        question(n, context=context, answers=[{"text": text, "answer_start": start}])
+        for n, (text, start) in enumerate(answers)
+    ]
+    path = write(tmp_path / "train.jsonl", [json.dumps(entry) for entry in entries], header=None)
+    report = check(task="question-answering", train=path, model=byte_level)
+    assert [(f.line, f.problem) for f in report.findings if f.kind == "misaligned_answer"] == [
+        (2, f"the answer 'dog' ends inside a token of {byte_level}")
+    ]
+    marked = {"the dogs": "OOOOBIII", "a dogs": "OOBIIO"}
+    lines = [
+        line
+        for text, letters in marked.items()
+        for line in (
+            *(f"{c}\t{letter if letter == 'O' else letter + '-X'}" for c, letter in zip(text, letters, strict=True)),
+            "",
+        )
+    ]
+    report = check(task="tagging", train=write(tmp_path / "train.tsv", lines, header=None), model=byte_level)
+    assert [(f.line, f.problem) for f in report.findings if f.kind == "misaligned_span"] == [
+        (12, f"the X 'dog' ends inside a token of {byte_level}")
+    ]
+
+
+def test_words_are_counted_as_training_reads_them(tmp_path, byte_level):
+    """With a blank before each, so that a byte-level tokenizer has the same tokens as in a text."""
+    path = write(tmp_path / "train.conll", conll(12, tags=("O", "B-X", "O", "O")), header=None)
+    report = check(task="tagging", train=path, model=byte_level)
+    sentences = TASKS["tagging"].read(path, Reading())
+    task = TASKS["tagging"].for_training(sentences, TaskOptions())
+    samples = task.encode(sentences, load_tokenizer(byte_level), max_seq_length=99)
+    assert report.sets[0].max_tokens == samples.lengths.max()
+    assert report.sets[0].mean_tokens == samples.lengths.mean()
 
 
 def test_unknown_tokens(tmp_path, model):
@@ -689,6 +900,11 @@ def test_decomposed_text_that_a_tokenizer_reads_otherwise(tmp_path, model):
     [finding] = check(train=path, model=str(folder)).findings
     assert finding.severity == "warning"
     assert f"{folder} reads 1 of them otherwise than the same in NFC" in finding.problem
+    many = [f"the do\u0301g sleep {number}.\tgood" for number in range(1500)]
+    [finding] = [
+        f for f in check(train=write(path, [*GOOD, *many]), model=str(folder)).findings if f.kind == "decomposed_text"
+    ]
+    assert f"{folder} reads 750 of the 750 looked at otherwise" in finding.problem  # every other one is tried
     hangul = write(tmp_path / "train.tsv", with_line(GOOD, 5, "\u1112\u1161\u11ab\tgood"))
     [finding] = check(train=hangul, model=None).findings
     assert "1 of 24 texts spell Hangul syllables as letters" in finding.problem
@@ -700,6 +916,8 @@ def test_a_model_that_is_not_there(tmp_path):
     assert found(report) == [("warning", "no_tokenizer", None)]
     assert report.model is None
     assert report.sets[0].mean_tokens is None
+    assert check(train=path, model=tmp_path / "absent").to_dict() == report.to_dict()
+    json.dumps(report.to_dict())
 
 
 # Settings, and what else there is
@@ -715,8 +933,10 @@ def test_settings(tmp_path):
     finetune = FinetuneSettings(train="a.tsv", dev=("b.tsv",), max_seq_length=7, text_column="review", model="other")
     settings = CheckSettings.of(finetune)
     assert (settings.train, settings.dev, settings.max_seq_length, settings.model) == ("a.tsv", ("b.tsv",), 7, "other")
-    assert settings.reading("dev", "b.tsv").columns == Columns(text="review")
-    assert settings.reading("dev", "org/name").split == "validation"
+    assert settings.reading("b.tsv", "validation") == finetune.reading("b.tsv", "validation")
+    assert settings.reading("b.tsv", "validation").columns == Columns(text="review")
+    assert settings.reading("org/name", "validation").split == "validation"
+    assert settings.reading("b.tsv", "validation").split is None
 
 
 def test_a_sieve_finds_all_that_is_refused_and_keeps_the_rest():

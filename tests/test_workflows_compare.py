@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from tiny import unmask
+from tiny import finetune_tiny, make_workplace, save_tiny_bert, unmask
 from unmask import compare
 from unmask.errors import DataError, SettingsError
 from unmask.metrics import (
@@ -29,6 +31,7 @@ from unmask.metrics.paired import (
     ratio_score,
 )
 from unmask.metrics.tagging import tagging_metrics
+from unmask.reporting.comparison import cost_rows, note_on_costs
 from unmask.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -120,6 +123,8 @@ def test_scores_of_tags_and_answers_are_the_metrics():
     keys = ("type", "start", "end")
     lines = [
         {
+            "text": " ".join("x" * len(right)),
+            "words": ["x"] * len(right),
             "tags": right,
             "predicted": guess,
             "entities": [dict(zip(keys, span, strict=True)) for span in true],
@@ -223,7 +228,8 @@ def classified(right: str, given: str, *, text: str = "text", probability: float
 def write_run(folder: Path, lines: Sequence[Line], *, task: str = "classification", **config: Any) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"task": task, "metric_for_best": "accuracy", "seed": 0} | config))
-    (folder / "predictions_dev.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    if lines:
+        (folder / "predictions_dev.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return folder
 
 
@@ -232,7 +238,8 @@ def write_seeds(folder: Path, runs: Sequence[Sequence[Line]], **config: Any) -> 
         write_run(folder / f"seed-{seed}", lines, seed=seed, **config)
     (folder / "config.json").write_text((folder / "seed-0" / "config.json").read_text())
     entries = [{"seed": seed, "folder": f"seed-{seed}"} for seed in range(len(runs))]
-    (folder / "seeds.json").write_text(json.dumps({"seeds": entries, "best_seed": 0}))
+    told = {"seeds": entries, "best_seed": 0, "num_seeds": len(runs)}
+    (folder / "seeds.json").write_text(json.dumps(told))
     return folder
 
 
@@ -290,7 +297,7 @@ def test_less_is_better_of_an_error(tmp_path):
     assert result.verdict.startswith(f"{runs[0]} is better than {runs[1]}.")
     assert compare(*runs, metric="pearson").interval.value > 0
     with pytest.raises(
-        SettingsError, match="metric is 'spearman': runs of regression are compared by mae, mse, pearson"
+        SettingsError, match="metric is 'spearman': these runs of regression are compared by mae, mse, pearson"
     ):
         compare(*runs, metric="spearman")
 
@@ -345,18 +352,53 @@ class TestRefused:
             compare(str(first), str(second))
 
     def test_other_tasks_and_what_is_no_run(self, tmp_path):
+        """A pretraining run and a model's folder have no predictions, and resuming them would not help."""
         first = write_run(tmp_path / "a", classified("ny", "ny"))
+        trained = write_run(tmp_path / "d", [], task="pretraining", family="bert")
+        (trained / "evaluation.json").write_text(json.dumps([{"data": "dev", "loss": 2.0, "metrics": {}}]))
+        model = tmp_path / "model"
+        save_tiny_bert(model)
+        takes = "unmask compare takes run folders of unmask finetune"
         for folder, message in [
-            (write_run(tmp_path / "b", [], task="regression"), "no predictions on a dev set"),
             (
                 write_run(tmp_path / "c", [{"text": "x"}], task="multi-label"),
                 "this run is of multi-label, and .*classif",
             ),
-            (write_run(tmp_path / "d", [{"text": "x"}], task="pretraining"), "this run is of pretraining, and unmask"),
+            (trained, f"d: this run is of pretraining: {takes}"),
+            (model, f"model: this folder holds a model, and no run: {takes}"),
             (tmp_path / "e", "holds no run"),
         ]:
-            with pytest.raises(DataError, match=message):
+            for runs in ((first, folder), (folder, first)) if "multi" not in message else ((first, folder),):
+                with pytest.raises(DataError, match=message):
+                    compare(*map(str, runs))
+
+    @pytest.mark.parametrize("command", ["finetune", "search"])
+    def test_runs_that_have_not_come_to_their_end(self, tmp_path, command):
+        first = write_run(tmp_path / "a", classified("ny", "ny"))
+        more = {"space": "seed=1,2"} if command == "search" else {}
+        empty = write_run(tmp_path / "b", [], **more)
+        killed = write_run(tmp_path / "c", classified("ny", "ny"), **more)
+        (killed / "checkpoints").mkdir()
+        for folder in (empty, killed):
+            message = f"{folder}: this run has not come to its end: unmask {command} --resume --output-dir {folder} "
+            with pytest.raises(DataError, match=re.escape(message)):
                 compare(str(first), str(folder))
+        (killed / "checkpoints").rmdir()
+        assert compare(str(first), str(killed)).interval.value == 0.0
+
+    def test_seeds_that_are_not_all_done(self, tmp_path):
+        first = write_seeds(tmp_path / "a", [classified("nyny", "nyny")] * 2)
+        second = write_seeds(tmp_path / "b", [classified("nyny", "nynn")] * 3)
+        told = json.loads((second / "seeds.json").read_text())
+        (second / "seeds.json").write_text(json.dumps(told | {"num_seeds": 5}))
+        for runs in ((first, second), (second, first)):
+            with pytest.raises(DataError, match=r"b: this run has not come to its end \(3 of 5 seeds are done\): unm"):
+                compare(*map(str, runs))
+        diverged = [{"seed": seed, "error": "step 3"} for seed in (3, 4)]
+        (second / "seeds.json").write_text(json.dumps(told | {"num_seeds": 5, "diverged": diverged}))
+        result = compare(str(first), str(second))
+        assert (result.first.num_diverged, result.second.num_diverged) == (0, 2)
+        assert "75.0% (mean of 3 seeds; 2 diverged and count in no mean)" in result.verdict
 
     def test_a_plot_of_another_kind(self, tmp_path):
         with pytest.raises(SettingsError, match=r"end it in .html for a page, or in .png or .svg"):
@@ -382,4 +424,62 @@ def test_the_command(tmp_path, capsys):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert unmask("compare", runs[0], tmp_path) == 3
     assert unmask("compare", *runs, "--metric", "bleu") == 2
-    assert "runs of classification are compared by accuracy, mcc, f1" in capsys.readouterr().err
+    assert "these runs of classification are compared by accuracy, mcc, f1" in capsys.readouterr().err
+
+
+# What runs cost
+
+
+def test_adapters_against_full_tuning(tmp_path, capsys, monkeypatch):
+    """Two runs as people have them: what is trained, how long, and how much of it is kept."""
+    monkeypatch.setenv("COLUMNS", "250")
+    place = make_workplace(tmp_path)
+    runs = [tmp_path / name for name in ("full", "lora adapters")]
+    assert finetune_tiny(place, runs[0], "--max-steps", 3) == 0
+    assert finetune_tiny(place, runs[1], "--max-steps", 3, "--tune", "lora", "--lora-rank", 2) == 0
+    assert "Against full tuning" not in (runs[0] / "report.html").read_text()
+    page = (runs[1] / "report.html").read_text()
+    assert f"<dd>unmask compare FULL &#x27;{runs[1]}&#x27;, where FULL is the same run with --tune all</dd>" in page
+
+    capsys.readouterr()
+    assert unmask("compare", *runs, "--output", tmp_path / "page.html") == 0
+    said, page = capsys.readouterr().out, (tmp_path / "page.html").read_text()
+    result = compare(*map(str, runs))
+    for side, run in zip((result.first, result.second), runs, strict=True):
+        config = json.loads((run / "config.json").read_text())
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert side.tune == config["tune"]
+        assert (side.num_trainable, side.num_total) == (config["num_trainable"], config["num_total"])
+        assert side.seconds == pytest.approx(sum(row["seconds"] for row in rows if row["kind"] == "step"))
+        assert side.device == json.loads((run / "environment.json").read_text())["device"]
+        assert side.model_bytes == sum(path.stat().st_size for path in (run / "model").iterdir())
+    assert result.first.num_trainable == result.first.num_total > 4 * result.second.num_trainable
+    assert result.first.adapter_bytes is None
+    assert 0 < result.second.adapter_bytes < result.second.model_bytes / 2
+    trained = f"{result.second.num_trainable:,} of {result.second.num_total:,} ("
+    for told in (said, page):
+        assert f"all {result.first.num_total:,}" in told
+        assert trained in told
+        assert f"adapter {result.second.adapter_bytes / 1e6:,.1f} MB, model " in told
+        assert "depends on the machine." in told
+        assert "An adapter is all there is to keep of a model beside the one it began with." in told
+
+
+def test_costs_over_seeds_and_machines(tmp_path):
+    runs = []
+    for name, device, seconds in (("a", "one chip", (1.5, 2.5)), ("b", "another", (3.0, 5.0))):
+        run = write_seeds(tmp_path / name, [classified("nyny", "nynn")] * 2, tune="all")
+        for seed, own in enumerate(seconds):
+            part = run / f"seed-{seed}"
+            lines = [{"kind": "step", "step": step, "seconds": own} for step in (1, 2)]
+            (part / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+            (part / "environment.json").write_text(json.dumps({"device": device}))
+        runs.append(str(run))
+    result = compare(*runs)
+    assert (result.first.seconds, result.second.seconds) == (4.0, 8.0)
+    sides = [asdict(side) for side in (result.first, result.second)]
+    assert [row[1:] for row in cost_rows(sides)] == [["all", "", "4 s", ""], ["all", "", "8 s", ""]]
+    assert "depends on the machine: these ran on two, one chip and another." in note_on_costs(sides)
+    alone = write_run(tmp_path / "alone", classified("nyny", "nyny"))  # of old, which tells nothing
+    assert compare(str(alone), runs[0]).first.seconds is None
+    assert cost_rows([asdict(compare(str(alone), runs[0]).first)]) == [[str(alone), "", "", "", ""]]

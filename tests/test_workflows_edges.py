@@ -10,16 +10,17 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tiny import finetune_tiny, make_workplace, save_tiny_bert, sentences, unmask, weights_of, write_rows
 from unmask import predict
 from unmask.data import read_table
-from unmask.errors import CheckpointError
+from unmask.errors import CheckpointError, DataError
 from unmask.reporting import write_report
 from unmask.tasks import LabelSet, Prediction, Score
+from unmask.workflows.run_folder import refuse_changed_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +100,21 @@ def test_a_run_goes_on_with_the_data_it_began_with_or_not_at_all(place, tmp_path
     assert "data.json: the data are not those the run began with" in capsys.readouterr().err
     write_rows(train, rows)
     assert unmask("finetune", "--resume", "--output-dir", tmp_path / "run") == 0
+
+
+def test_figures_that_another_machine_computes_otherwise_are_no_change_of_data(tmp_path):
+    """The mean of the scores may differ in its last digit; their number, their hash and a list of lengths may not."""
+    described: dict[str, Any] = {"scores": {"mean": 2.5, "min": 1.0}, "rows": 3, "sha256": "ab", "lengths": [[5, 3]]}
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps({"train": described | {"scores": {"mean": 2.5000000000000004, "min": 1.0}}}))
+    refuse_changed_data(tmp_path, {"train": described}, resume=True)
+    for change in ({"rows": 4}, {"sha256": "cd"}, {"lengths": [[5, 4]]}, {"lengths": []}, {"scores": None}):
+        file.write_text(json.dumps({"train": described | change}))
+        with pytest.raises(DataError, match="the data are not those the run began with"):
+            refuse_changed_data(tmp_path, {"train": described}, resume=True)
+    file.write_text("[]")
+    with pytest.raises(DataError, match="the data are not those the run began with"):
+        refuse_changed_data(tmp_path, {"train": described}, resume=True)
 
 
 def test_a_resumed_run_may_save_and_split_its_batches_otherwise(place, tmp_path):

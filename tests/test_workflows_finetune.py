@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from tiny import (
@@ -26,6 +27,7 @@ from unmask.data import split_indices
 from unmask.errors import SettingsError
 from unmask.training import learning_rate_factor, parameter_groups
 from unmask.training.order import step_samples
+from unmask.workflows.run_folder import is_complete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -497,6 +499,34 @@ class TestResume:
         assert "is complete: there is nothing to resume" in capsys.readouterr().err
         assert finetune_tiny(place, run, "--overwrite", "--max-steps", 1) == 0
         assert not list(run.glob(".*"))
+
+    def test_a_complete_run_of_a_version_that_kept_its_answers_alone(self, place, tmp_path, capsys):
+        """Its scores are those of the answers; a run that has not even those says what to do."""
+        run = tmp_path / "run"
+        assert finetune_tiny(place, run, "--max-steps", 2) == 0
+        scores = json.loads((run / "evaluation_dev.json").read_text())["metrics"]
+        (run / "evaluation_dev.json").unlink()
+        result = finetune(output_dir=run, resume=True, console=Console(quiet=True))
+        assert result.dev == pytest.approx(scores)
+        assert unmask("finetune", "--resume", "--output-dir", run) == 0
+        (run / "predictions_dev.jsonl").unlink()
+        capsys.readouterr()
+        assert unmask("finetune", "--resume", "--output-dir", run) == 3
+        assert "the run is complete and has a model, but no scores on its dev set" in capsys.readouterr().err
+
+    def test_a_report_that_fails_costs_nothing_else(self, place, tmp_path, monkeypatch, capsys):
+        def fail(folder: Path) -> Path:
+            raise ZeroDivisionError("no such plot")
+
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            patch.setattr("unmask.workflows.finetune.write_report", fail)
+            assert finetune_tiny(place, run, "--max-steps", 2) == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert "the report could not be made (ZeroDivisionError: no such plot); the run is whole without it" in said
+        assert f"unmask report {run}" in said
+        assert is_complete(run)
+        assert unmask("finetune", "--resume", "--output-dir", run) == 0
 
     def test_settings_of_another_version(self, place, tmp_path, capsys):
         run = tmp_path / "run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sys
@@ -15,6 +16,8 @@ import torch
 from tiny import SIZES, everything_in, finetune_tiny, make_workplace, save_tiny_bert, unmask, write_rows
 from unmask import evaluate, fill, load, pack, params, predict, read_table, save_pretrained
 from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.tasks import TaskBatch
+from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +122,19 @@ class TestEvaluate:
         assert evaluate(run, data=written, column_names=(), **columns) == expected | {"data": str(written)}
 
     @pytest.mark.usefixtures("no_report")
+    @pytest.mark.usefixtures("no_report")
+    def test_names_of_columns_serve_a_file_whatever_the_case_of_its_suffix(self, place, tmp_path):
+        rows = list(zip(*(read_table(place / "train.tsv").column(name) for name in ("sentence", "label")), strict=True))
+        bare = write_rows(tmp_path / "bare.tsv", rows, header=None)
+        names = ("--column-names", "words", "verdict", "--text-column", "words", "--label-column", "verdict")
+        run = tmp_path / "run"
+        assert finetune_tiny(place, run, "--train", bare, "--dev", bare, *names, "--max-steps", 1) == 0
+        loud = bare.rename(tmp_path / "BARE.TSV")
+        assert evaluate(run, data=loud)["num_examples"] == 61
+        packed = tmp_path / "BARE.TSV.GZ"
+        packed.write_bytes(gzip.compress(loud.read_bytes()))
+        assert evaluate(run, data=packed)["num_examples"] == 61
+
     def test_values_and_names_of_labels_are_both_read(self, place, tmp_path):
         files = {
             kind: write_rows(tmp_path / f"{kind}.tsv", [("this dog", one), ("those dogs", many)] * 4)
@@ -209,6 +225,53 @@ def masked_lm(tmp_path_factory) -> Path:
         optimizer.step()
     save_pretrained(model, tokenizer, folder / "trained")
     return folder / "trained"
+
+
+class TestDevice:
+    @pytest.mark.usefixtures("no_report")
+    def test_it_can_be_named(self, place, said):
+        assert evaluate(place / "run", data=place / "test.tsv", device="cpu")["num_examples"] == 17
+        assert unmask("evaluate", place / "run", "--data", place / "test.tsv", "--device", "cpu", "--json") == 0
+        assert said()["num_examples"] == 17
+        assert [one.label for one in predict(place / "run", ["this dog sleep."], device="cpu")] == ["one"]
+        assert unmask("predict", place / "run", "this dog sleep.", "--device", "cpu", "--json") == 0
+        assert said()["label"] == "one"
+
+    def test_the_model_and_what_it_is_asked_go_there(self, place, monkeypatch):
+        """The meta device computes nothing: that a batch comes to it shows in the error of what it cannot tell."""
+        monkeypatch.setattr("unmask.workflows.trained.training_device", lambda settings: torch.device("meta"))
+        trained = load_trained(place / "run")
+        assert {parameter.device.type for parameter in trained.pretrained.model.parameters()} == {"meta"}
+        moved = []
+        move = TaskBatch.to
+        monkeypatch.setattr(TaskBatch, "to", lambda batch, device: moved.append(device.type) or move(batch, device))
+        with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+            predict(place / "run", ["this dog sleep."])
+        assert moved == ["meta"]
+
+    @pytest.mark.parametrize(
+        ("device", "problem"),
+        [
+            ("tpu9", "device is 'tpu9': it must be like cpu, cuda or cuda:1"),
+            pytest.param(
+                "cuda",
+                "device is 'cuda': torch finds no CUDA device here; use cpu",
+                marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here"),
+            ),
+        ],
+    )
+    def test_one_that_is_not_there_is_one_clear_error(self, place, capsys, device, problem):
+        for command in (("evaluate", place / "run", "--data", place / "test.tsv"), ("predict", place / "run", "a dog")):
+            assert unmask(*command, "--device", device) == 2
+            assert problem in " ".join(capsys.readouterr().err.split())
+
+    @pytest.mark.usefixtures("no_report")
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+    def test_cuda_is_taken_where_there_is_one(self, place):
+        assert next(load_trained(place / "run").pretrained.model.parameters()).device.type == "cuda"
+        texts = read_table(place / "test.tsv").column("sentence")
+        here, there = (predict(place / "run", texts, device=device) for device in ("cpu", None))
+        assert [one.label for one in here] == [one.label for one in there]
 
 
 class TestFill:

@@ -5,13 +5,14 @@ Run: pytest tests/test_workflows_search.py
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pickle
 import shlex
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -19,9 +20,10 @@ from tiny import everything_in, finetune_tiny, make_workplace, unmask, weights_o
 from unmask import FinetuneSettings, SearchSettings, evaluate, predict, search
 from unmask.cli.arguments import parse
 from unmask.errors import DataError, SettingsError
+from unmask.reporting.search import search_sections
 from unmask.tasks import FineTuning
 from unmask.training.loop import _Run
-from unmask.workflows.search_space import Choices, Range, parse_space
+from unmask.workflows.search_space import _SAME_FOR_ALL, Choices, Range, parse_space
 from unmask.workflows.search_study import Study
 
 if TYPE_CHECKING:
@@ -131,6 +133,7 @@ def test_a_space_is_lists_and_ranges_on_the_command_line_and_in_a_file(tmp_path:
         (("train=a.tsv,b.tsv",), "train cannot be searched: trials with another one cannot be compared"),
         (("output_dir=a,b",), "output_dir cannot be searched: it has no part in how well a model learns"),
         (("seeds=1,5",), "seeds cannot be searched"),
+        (("check=true,false",), "check cannot be searched: it has no part in how well a model learns"),
     ],
 )
 def test_a_bad_space_is_refused(space: tuple[str, ...], message: str) -> None:
@@ -138,9 +141,29 @@ def test_a_bad_space_is_refused(space: tuple[str, ...], message: str) -> None:
         parse_space(space)
 
 
+def test_every_setting_that_can_be_searched_reads_a_value() -> None:
+    hints = get_type_hints(FinetuneSettings)
+    for field in dataclasses.fields(FinetuneSettings):
+        if field.name in _SAME_FOR_ALL:
+            continue
+        options = get_args(hints[field.name]) if type(None) in get_args(hints[field.name]) else (hints[field.name],)
+        kind = options[0]
+        value: Any = get_args(kind)[0] if get_origin(kind) is Literal else {int: 3, float: 0.5, bool: True}.get(kind)
+        if get_origin(kind) is tuple:
+            member = get_args(kind)[0]
+            value = (0.5, 0.5) if member is float else ("query",)
+        value = "word" if value is None else value
+        assert parse_space({field.name: [value]}).of == {field.name: Choices((value,))}
+        assert parse_space((f"{field.name}={json.dumps(value)}",)).of == {field.name: Choices((value,))}
+        if len(options) > 1:
+            assert parse_space((f"{field.name}=None",)).of == {field.name: Choices((None,))}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"space": ("label_smoothing=0,0.1",), "metric_for_best": "loss"}, "label_smoothing cannot be searched by the"),
+        ({"space": ("class_weights=None,balanced",), "metric_for_best": "loss"}, "class_weights cannot be searched by"),
         ({"space": ("learning_rate=0,1e-5",)}, "space: learning_rate is 0.0: it must be positive"),
         ({"space": ("label_smoothing=0.1..1",), "trials": 3}, "space: label_smoothing is 1.0: it must be in"),
         ({"space": ("global_batch_size=8,16",), "micro_batch_size": 16}, "must not exceed global_batch_size, 8"),
@@ -233,6 +256,16 @@ def test_a_killed_study_draws_what_it_would_have_drawn_and_pickles_nothing(
     path.write_bytes(b"{broken\n" + path.read_bytes())
     with pytest.raises(DataError, match=r"parts.jsonl, line 1: is not JSON"):
         study_of(path)
+
+
+def test_points_that_were_tried_are_not_tried_again_in_another_order(tmp_path: Path) -> None:
+    points = [{"epochs": number} for number in range(2, 10)]
+    given: dict[str, Any] = {"space": parse_space(("epochs=2,3,4,5,6,7,8,9",)), "pruner": "none"}
+    for order, total in ((points, 3), (points[::-1], 6), (points[3:] + points[:3], 8)):
+        study = study_of(tmp_path / "s.jsonl", points=order, **given)
+        while (trial := study.next(total)) is not None:
+            trial.complete(1.0)
+    assert [trial.point["epochs"] for trial in study.trials] == [2, 3, 4, 9, 8, 7, 5, 6]
 
 
 def test_draws_get_better_where_it_pays(tmp_path: Path) -> None:
@@ -348,6 +381,20 @@ def test_the_report_shows_the_search_and_the_best_run(place: Path) -> None:
     assert {"search_learning_rate.png", "search_global_batch_size.png", "search_evaluations.png"} < names
 
 
+def test_a_trial_that_failed_is_no_dot() -> None:
+    def trial(number: int, state: str, epochs: int, score: float | None) -> dict[str, Any]:
+        return {"number": number, "state": state, "settings": {"epochs": epochs}, "score": score, "reports": {}}
+
+    trials = [trial(0, "complete", 2, 0.5), trial(1, "complete", 2, 0.7), trial(2, "complete", 3, 0.6)]
+    trials += [trial(3, "complete", 3, 0.8), trial(4, "failed", 2, 0.1), trial(5, "failed", 9, 0.2)]
+    search = {"trials": trials, "metric": "mcc", "best": 3, "importances": {}}
+    section = search_sections(search)[1](None)  # type: ignore[arg-type]
+    assert section is not None
+    lines = section.plots[0].figure.axes[0].lines
+    drawn = [tuple(map(float, line.get_ydata())) for line in lines]
+    assert drawn == [(0.5,), (0.7,), (0.6,), (0.8,), (0.8,), pytest.approx((0.6, 0.7))]
+
+
 def test_a_complete_search_is_shown_again_and_prints_the_next_command(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -427,6 +474,69 @@ def test_a_killed_search_goes_on_where_it_was(
 
 
 @pytest.mark.usefixtures("no_report")
+def test_trials_given_when_it_goes_on_are_remembered(
+    place: Path, tmp_path: Path, steps: Callable[[int | None], list[int]]
+) -> None:
+    folder = tmp_path / "search"
+    arguments = ("--space", "weight_decay=0,0.01,0.02,0.03,0.04", "--global-batch-size", 61, "--epochs", 1)
+    steps(2)  # one a trial
+    assert unmask("search", *files(place), "--output-dir", folder, *arguments) == 130
+    steps(1)
+    assert unmask("search", "--resume", "--output-dir", folder, "--trials", 4, "--keep-models") == 130
+    steps(None)
+    assert unmask("search", "--resume", "--output-dir", folder) == 0
+    tried = {trial["number"]: trial["settings"] for trial in read_json(folder / "search.json")["trials"]}
+    assert len(tried) == 4
+    assert len({point["weight_decay"] for point in tried.values()}) == 4
+    assert (tried[0], tried[1]) == ({"weight_decay": 0.0}, {"weight_decay": 0.01})
+    assert (folder / "trial-003" / "model").is_dir()
+    assert unmask("search", "--resume", "--output-dir", folder, "--trials", 5) == 0
+    assert len(read_json(folder / "search.json")["trials"]) == 5
+    assert read_json(folder / "config.json")["trials"] == 5
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("frozen_layers=0,1,8", "space: frozen_layers 8 cannot be tried: frozen_layers is 8"),
+        ("model={bert},typo", "space: model typo cannot be tried: typo"),
+        ("class_weights=[1,2],[1,2,3]", "space: class_weights 1 and 2 and 3 cannot be tried: class_weights is 1 2 3"),
+        ("precision=fp32,bf16", "precision is 'bf16', which is for CUDA"),
+    ],
+)
+def test_values_that_the_model_or_the_data_refuse_are_refused_at_once(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], space: str, message: str
+) -> None:
+    space = space.replace("{bert}", str(place / "bert"))
+    told = ("--device", "cpu", "--output-dir", tmp_path / "search")
+    assert unmask("search", *files(place), *told, "--space", space) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_trial_that_cannot_be_fails_and_the_search_goes_on(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unmask.workflows.search_trials.Trials.check", lambda _: None)  # as of a drawn number between
+    folder = tmp_path / "search"
+    arguments = ("--space", "frozen_layers=8,0", "--global-batch-size", 61, "--epochs", 1)
+    assert unmask("search", *files(place), "--output-dir", folder, *arguments) == 0
+    trials = read_json(folder / "search.json")["trials"]
+    assert [(trial["number"], trial["state"]) for trial in trials] == [(1, "complete"), (0, "failed")]
+    assert "frozen_layers is 8" in trials[1]["error"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_data_are_looked_at_once(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--space", "epochs=1,2", "--global-batch-size", 61, "--dev", place / "train.tsv")
+    assert unmask("search", *files(place), *arguments, "--output-dir", tmp_path / "one") == 0
+    assert capsys.readouterr().err.count("warning: ") == 1
+    assert unmask("search", *files(place), *arguments, "--no-check", "--output-dir", tmp_path / "other") == 0
+    assert "warning: " not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_kill_between_the_run_and_what_is_told_of_it_loses_nothing(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Callable[[int | None], list[int]]
 ) -> None:
@@ -503,14 +613,20 @@ def test_more_trials_may_be_added_and_the_data_are_prepared_once(
     from unmask.workflows import finetune_data
 
     prepared: list[FinetuneSettings] = []
-    original = finetune_data.prepare
+    read: list[FinetuneSettings] = []
+    original, original_read = finetune_data.prepare_examples, finetune_data.read_examples
 
-    def prepare(settings: FinetuneSettings, **how: Any) -> Any:
+    def prepare_examples(settings: FinetuneSettings, *data: Any, **how: Any) -> Any:
         prepared.append(settings)
-        return original(settings, **how)
+        return original(settings, *data, **how)
 
-    for module in ("search", "search_trials"):
-        monkeypatch.setattr(f"unmask.workflows.{module}.prepare", prepare)
+    def read_examples(settings: FinetuneSettings) -> Any:
+        read.append(settings)
+        return original_read(settings)
+
+    for module in ("finetune_data", "search_trials"):
+        monkeypatch.setattr(f"unmask.workflows.{module}.prepare_examples", prepare_examples)
+    monkeypatch.setattr("unmask.workflows.finetune_data.read_examples", read_examples)
     folder = tmp_path / "search"
     settings = SearchSettings(
         model=str(place / "bert"),
@@ -524,8 +640,11 @@ def test_more_trials_may_be_added_and_the_data_are_prepared_once(
     first = search(settings, space=space, trials=2, output_dir=folder)
     assert [trial["number"] for trial in sorted(first.trials, key=lambda trial: trial["number"])] == [0, 1]
     points = {trial["number"]: trial["settings"] for trial in first.trials}
-    changes = sum(a != b for a, b in zip([None, *lengths(points)], lengths(points), strict=False))
-    assert [each.max_seq_length for each in prepared] == [None, *dict.fromkeys(lengths(points))][: 1 + changes]
+    needed = [None, 8, 16, *lengths(points)]  # as told, both of the space to see that they can be, then the trials
+    assert [each.max_seq_length for each in prepared] == [
+        length for length, before in zip(needed, ["", *needed], strict=False) if length != before
+    ]
+    assert len(read) == 1
 
     second = search(resume=True, output_dir=folder, trials=4)
     assert len(second.trials) == 4
@@ -564,7 +683,7 @@ def test_a_search_and_a_run_do_not_take_each_other_s_folder(
     assert finetune_tiny(place, run, "--max-steps", 1) == 0
     before = everything_in(run) | everything_in(folder)
     assert unmask("search", "--resume", "--output-dir", run) == 3
-    assert "the run here is no search" in capsys.readouterr().err
+    assert "this run is one of unmask finetune: resume it with that command" in capsys.readouterr().err
     assert unmask("search", *files(place), "--output-dir", run) == 3
     assert "the folder holds a run already" in capsys.readouterr().err
     assert unmask("search", *files(place), "--output-dir", folder, *GRID) == 3
@@ -576,10 +695,11 @@ def test_a_search_and_a_run_do_not_take_each_other_s_folder(
     assert unmask("search", *files(place), "--test", tmp_path / "no.tsv", "--output-dir", tmp_path / "new", *GRID) == 3
     assert "no.tsv" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
-    (folder / "thesis.txt").write_text("mine")
-    assert unmask("search", *files(place), "--overwrite", "--output-dir", folder, *GRID) == 3
-    assert "no search's (thesis.txt)" in capsys.readouterr().err
-    (folder / "thesis.txt").unlink()
+    for name in ("thesis.txt", ".thesis", "trial-notes.txt", "trial-01", "trial-001/thesis.txt"):
+        (folder / name).write_text("mine")
+        assert unmask("search", *files(place), "--overwrite", "--output-dir", folder, *GRID) == 3
+        assert f"files that are no run's ({name})" in capsys.readouterr().err
+        (folder / name).unlink()
     assert everything_in(run) | everything_in(folder) == before
 
 

@@ -16,11 +16,13 @@ from safetensors.torch import load_file
 
 from test_workflows_tuning import killed_at, quiet
 from tiny import QUICK, everything_in, finetune_tiny, make_workplace, sentences, unmask, weights_of, write_rows
-from unmask import FinetuneSettings, evaluate, finetune, predict
+from unmask import FinetuneSettings, compare, evaluate, finetune, predict
 from unmask.data import split_indices
 from unmask.errors import DataError, SettingsError
 from unmask.metrics import bootstrap_mean
+from unmask.reporting import RunRecord
 from unmask.tasks import Classification, FineTuning
+from unmask.training import DivergedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,8 +134,9 @@ def test_the_report_shows_every_seed(three):
     mcc = summary["dev"]["mcc"]
     assert f"{mcc['mean']:.3f} ± {mcc['std']:.3f}".replace("-", "−") in page
     for seed in (5, 6, 7):
-        assert f"<td>{seed}</td>" in page
-    assert f'<tr class="best"><td>{summary["best_seed"]}</td>' in page
+        assert f'<td><a href="seed-{seed}/report.html">{seed}</a></td>' in page
+    best = summary["best_seed"]
+    assert f'<tr class="best"><td><a href="seed-{best}/report.html">{best}</a></td>' in page
     assert "collapsed:" not in page
     assert (three / "plots" / "seeds.png").read_bytes().startswith(b"\x89PNG")
     assert "Parameters trained" in page
@@ -230,6 +233,97 @@ def test_seeds_that_learn_nothing_are_marked_and_the_first_of_equals_is_kept(pla
     assert summary["best_seed"] == 0
     assert capsys.readouterr().out.count("kept, collapsed") == 1
     assert "Seeds 0, 1 collapsed: they give all dev texts the same answer" in (run / "report.html").read_text()
+
+
+def diverging(*seeds: int) -> Any:
+    """A loss that is no number for these seeds, from the second epoch on."""
+    collate, compute_loss = FineTuning.collate, FineTuning.compute_loss
+
+    def note_epoch(self: Any, indices: Any, *, epoch: int) -> Any:
+        self.epoch = epoch
+        return collate(self, indices, epoch=epoch)
+
+    def compute(self: Any, model: Any, batch: Any) -> Any:
+        loss = compute_loss(self, model, batch)
+        return loss * float("nan") if self._seed in seeds and self.epoch else loss
+
+    return note_epoch, compute
+
+
+def patch_loss(monkeypatch: pytest.MonkeyPatch, *seeds: int) -> None:
+    for name, function in zip(("collate", "compute_loss"), diverging(*seeds), strict=True):
+        monkeypatch.setattr(FineTuning, name, function)
+
+
+def test_a_seed_that_diverges_is_left_out_and_not_tried_again(place, tmp_path, monkeypatch, capsys):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    finetune(settings(place, output_dir=whole), console=quiet())
+    with monkeypatch.context() as patch:
+        patch_loss(patch, 1)
+        patch.setattr("unmask.workflows.seeds.copy_model", lambda *folders: 1 / 0)  # killed before its end
+        with pytest.raises(ZeroDivisionError):
+            finetune(settings(place, output_dir=run), console=quiet())
+    assert (run / "seed-1" / "diverged.json").is_file()
+    assert not (run / "seed-1" / "checkpoints").exists()
+    assert not (run / "seed-1" / "model").exists()
+
+    steps: list[int] = []
+    collate = FineTuning.collate
+    monkeypatch.setattr(FineTuning, "collate", lambda *a, **b: steps.append(1) or collate(*a, **b))
+    assert unmask("finetune", "--resume", "--output-dir", run) == 0
+    assert steps == []
+    said = capsys.readouterr()
+    assert "seed 1, 2 of 3: diverged before" in said.err
+    assert "diverged" in next(line for line in said.out.splitlines() if line.startswith("│ dev  │ 1 "))
+    summary, of_all = read_json(run / "seeds.json"), read_json(whole / "seeds.json")
+    assert summary["seeds"] == [of_all["seeds"][0], of_all["seeds"][2]]
+    [diverged] = summary["diverged"]
+    assert (diverged["seed"], diverged["folder"]) == (1, "seed-1")
+    assert diverged["error"].startswith("step 8: the loss is nan")
+    assert summary["dev"]["accuracy"]["values"] == [of_all["dev"]["accuracy"]["values"][place] for place in (0, 2)]
+    page = " ".join((run / "report.html").read_text().split())
+    assert "Diverged, and left out of every mean: seed 1 (step 8: the loss is nan" in page
+    assert "<td>1, diverged</td>" in page
+    assert of_all["diverged"] == []
+    comparison = compare(str(run), str(whole))  # by the seeds there are
+    assert (comparison.first.seeds, comparison.second.seeds) == ((0, 2), (0, 1, 2))
+    assert unmask("finetune", "--overwrite", "--output-dir", run, "--model", place / "bert", "--train", "none.tsv") == 3
+    assert (run / "seeds.json").is_file()
+    finetune(settings(place, seeds=2, max_steps=1, output_dir=run, overwrite=True), console=quiet())
+
+
+@pytest.mark.usefixtures("without_reports")
+def test_seeds_that_all_diverge_are_named(place, tmp_path, monkeypatch):
+    patch_loss(monkeypatch, 0, 1)
+    run = tmp_path / "run"
+    with pytest.raises(DivergedError, match=r"every seed diverged.*: seed 0: step 8: the loss.*; seed 1: step 8: the"):
+        finetune(settings(place, seeds=2, output_dir=run), console=quiet())
+    assert not (run / "model").exists()
+    assert not (run / "seeds.json").exists()
+
+
+def test_more_seeds_than_colours_have_a_report_that_leads_to_theirs(place, tmp_path):
+    run = tmp_path / "run"
+    finetune(settings(place, seeds=5, max_steps=1, output_dir=run), console=quiet())
+    page = (run / "report.html").read_text()
+    for seed in range(5):
+        assert f'<td><a href="seed-{seed}/report.html">{seed}</a></td>' in page.replace(
+            f">{seed}, collapsed<", f">{seed}<"
+        )
+        assert (run / f"seed-{seed}" / "report.html").is_file()
+    assert "Bold: that seed." in page
+
+
+@pytest.mark.usefixtures("without_reports")
+def test_each_seed_is_read_once(place, tmp_path, monkeypatch):
+    reads = []
+    read = RunRecord.read.__func__
+    monkeypatch.setattr(
+        RunRecord, "read", classmethod(lambda cls, folder: reads.append(folder.name) or read(cls, folder))
+    )
+    run = tmp_path / "run"
+    result = finetune(settings(place, seeds=3, max_steps=1, output_dir=run), console=quiet())
+    assert reads == ["seed-0", "seed-1", "seed-2", f"seed-{result.seeds['best_seed']}"]
 
 
 @pytest.mark.usefixtures("without_reports")

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from tiny import DETERMINERS, QUICK, VERBS, make_workplace, sentences, unmask
-from unmask import evaluate, predict
+from unmask import compare, evaluate, predict
+from unmask.errors import DataError, SettingsError
 from unmask.metrics.tag_schemes import convert_tags
 from unmask.metrics.tagging import tagging_metrics
 
@@ -237,3 +238,29 @@ def test_real_tweets_go_through_the_command(place: Path, tmp_path: Path, data_di
     dev = read_json(tmp_path / "run" / "evaluation_dev.json")
     assert dev["num_examples"] == 6
     assert 0 <= dev["metrics"]["f1"] <= 1
+
+
+def test_runs_of_two_label_schemes_are_compared_by_their_spans(place: Path, tmp_path: Path) -> None:
+    """The tags differ of every span of one word; the spans are the same, and so right or wrong alike."""
+    run = tmp_path / "iobes"
+    arguments = (*files(place, "conll"), "--label-scheme", "iobes", *QUICK, "--max-steps", 2)
+    assert unmask("finetune", "tagging", "--model", place / "bert", "--output-dir", run, *arguments) == 0
+    lines = [
+        [json.loads(line) for line in (folder / "predictions_dev.jsonl").read_text().splitlines()]
+        for folder in (place / "spans", run)
+    ]
+    assert lines[0][0]["tags"] != lines[1][0]["tags"]
+    result = compare(str(place / "spans"), str(run))
+    f1 = [read_json(folder / "evaluation_dev.json")["metrics"]["f1"] for folder in (place / "spans", run)]
+    assert result.metric == "f1"
+    assert [result.first.mean, result.second.mean] == pytest.approx(f1, abs=1e-9)
+    with pytest.raises(SettingsError, match=r"metric is 'accuracy': these runs of tagging are compared by f1$"):
+        compare(str(place / "spans"), str(run), metric="accuracy")
+    assert compare(str(run), str(run), metric="accuracy").interval.value == 0.0
+
+    lines[1][3]["entities"].pop()
+    (run / "predictions_dev.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines[1]))
+    with pytest.raises(DataError, match="line 4, column 'entities': the dev sets differ"):
+        compare(str(place / "spans"), str(run))
+    with pytest.raises(DataError, match=r"line 1, column '(words|text|tags)': the dev sets differ"):
+        compare(str(place / "spans"), str(place / "parts"))

@@ -154,7 +154,7 @@ def test_settings_that_do_not_go_with_tagging(place: Path, tmp_path: Path, capsy
         (("--text-pair-column", "1"), "tagging reads one text at a time: leave text_pair_column out"),
         (("--column-names", "a", "b"), "columns of tagged files are named by their numbers, from 1"),
         (("--label-column", "ner"), "the columns here have numbers, from 1, and no names such as 'ner'"),
-        (("--doc-stride", "90", "--max-seq-length", "3"), "the stride must lie between 1 and the window's 1 tokens"),
+        (("--doc-stride", "0"), "doc_stride is 0: it must be 1 or more"),
     ):
         assert finetune(place, tmp_path / "run", *options) == 2
         assert message in capsys.readouterr().err

@@ -6,7 +6,7 @@ Axes: B sequences, S padded length, T tokens of all sequences together.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -17,24 +17,26 @@ from unmask.ragged import Ragged
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PackedBatch", "PaddedBatch", "pack", "pack_padded", "pad"]
+__all__ = ["OnDevice", "PackedBatch", "PaddedBatch", "pack", "pack_padded", "pad"]
 
 
-class _OnDevice:
-    """What both batches share: moving every tensor they hold."""
+class OnDevice:
+    """What all batches share: moving every tensor they hold, and every batch."""
 
     def to(self, device: torch.device | str) -> Self:
-        moved = {}
+        moved: dict[str, Any] = {}
         to_accelerator = torch.device(device).type != "cpu"  # only then does the stream order the copy before its use
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
                 moved[field.name] = value.to(device, non_blocking=to_accelerator)
+            elif isinstance(value, OnDevice):
+                moved[field.name] = value.to(device)
         return replace(self, **moved)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackedBatch(_OnDevice):
+class PackedBatch(OnDevice):
     """Sequences laid end to end in one run of real tokens.
 
     Args:
@@ -76,9 +78,22 @@ class PackedBatch(_OnDevice):
         words = torch.where(self.input_ids != pad_token_id, rows, 0)
         return torch.maximum(words.cummax(0).values[last], self.cu_seqlens[:-1])
 
+    def sequences(self, first: int, stop: int) -> PackedBatch:
+        """Take the sequences from one up to another, not included, as a batch of their own that shares its memory."""
+        start, end = self.cu_seqlens[[first, stop]].tolist()
+        cu_seqlens = self.cu_seqlens[first : stop + 1] - start
+        return PackedBatch(
+            input_ids=self.input_ids[start:end],
+            token_type_ids=self.token_type_ids[start:end],
+            position_ids=self.position_ids[start:end],
+            cu_seqlens=cu_seqlens,
+            max_seqlen=int(cu_seqlens.diff().max()),
+            dropout_seeds=None if self.dropout_seeds is None else self.dropout_seeds[first:stop],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class PaddedBatch(_OnDevice):
+class PaddedBatch(OnDevice):
     """Sequences as rows of one rectangle, as Hugging Face's models take them.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Ragged", "offsets_of", "ranges"]
+__all__ = ["Ragged", "offsets_of", "ranges", "runs_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Ragged:
             indices: int, (M,), each in [0, N).
         """
         chosen = np.asarray(indices, np.int64)
-        lengths = self.lengths[chosen]
+        lengths = self.offsets[chosen + 1] - self.offsets[chosen]
         return Ragged(self.values[ranges(self.offsets[chosen], lengths)], offsets_of(lengths))
 
 
@@ -117,3 +117,19 @@ def ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray
     """
     offsets = offsets_of(lengths)
     return np.arange(offsets[-1], dtype=np.int64) + np.repeat(np.asarray(starts, np.int64) - offsets[:-1], lengths)
+
+
+def runs_of(lengths: NDArray[np.integer], budget: int) -> list[NDArray[np.int64]]:
+    """Part N arrays, in their order, into runs of about `budget` together: the last of a run may go beyond it.
+
+    Args:
+        lengths: int, (N,), none of them 0.
+        budget: 1 or more.
+
+    Returns:
+        Indices of each run, which has one at least; lengths (3, 3, 3, 9, 1) and a budget of 7 make 0 1, 2, and 3 4.
+    """
+    if not len(lengths):
+        return []
+    run = (np.cumsum(lengths, dtype=np.int64) - 1) // budget
+    return np.split(np.arange(len(lengths)), np.flatnonzero(np.diff(run)) + 1)

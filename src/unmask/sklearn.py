@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -25,16 +26,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from unmask.data import split_indices
-from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.errors import CheckpointError, DataError, Interrupted, SettingsError
 from unmask.metrics import softmax
 from unmask.models.config import ModelConfig
 from unmask.reporting import RunRecord
 from unmask.tasks import Classification, Reading, Regression, TextExample, TextTask, predict_logits
-from unmask.training import apply_tuning, training_device
+from unmask.training import training_device
 from unmask.workflows.finetune import train_one
-from unmask.workflows.finetune_data import Prepared
-from unmask.workflows.loading import load, save_pretrained
+from unmask.workflows.finetune_data import hold_back, prepare_examples
+from unmask.workflows.loading import save_pretrained
 from unmask.workflows.run_folder import refuse_used_folder
 from unmask.workflows.run_settings import with_types
 from unmask.workflows.settings import FinetuneSettings
@@ -46,7 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["UnmaskClassifier", "UnmaskRegressor"]
 
 _MEMORY = "unmask_sklearn"  # the key of a model's config.json for what an estimator knows beside its model
-_OF_SEVERAL_RUNS = ("train", "dev", "test", "resume", "seeds")  # settings that say nothing of one fit
+_NOT_OF_A_FIT = (
+    *("train", "dev", "test", "resume", "seeds"),
+    *("check", "column_names", "text_column", "text_pair_column", "label_column", "data_dir"),
+)  # settings of files, and of several runs
 
 
 class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -91,6 +94,7 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 of X back.
 
         Raises:
+            KeyboardInterrupt: ctrl-C; nothing is learnt then, and what an earlier fit learnt stays.
             UnmaskError: texts, labels, checkpoint or settings that cannot be used; the message says what to do.
         """
         given = {"X": (X, y)} | ({} if dev is None else {"dev": dev})
@@ -102,29 +106,44 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 raise DataError(problem, path=source)
             if not texts[source]:
                 raise DataError("there are no texts: give one at least", path=source)
-        settings = self._settings(**self._learn_targets(np.concatenate(list(targets.values()))))
+        own, memory = self._find_targets(np.concatenate(list(targets.values())))
+        settings = self._settings(**own)
         examples, *others = (
             [
                 dataclasses.replace(example, label=label)
                 for example, label in zip(texts[source], self._write_targets(targets[source]), strict=True)
+                if not (settings.skip_empty and example.is_empty)
             ]
             for source in given
         )
-        if others:
-            sets = {"train": examples, "dev": others[0]}
-        else:
-            kept, held_back = split_indices(len(examples), dev_fraction=settings.dev_fraction, seed=settings.seed)
-            sets = {"train": [examples[i] for i in kept], "dev": [examples[i] for i in held_back]}
+        if not all((examples, *others)):
+            raise DataError("there are no texts: give one at least", path="dev" if examples else "X")
+        self._task.check_labels(sum(others, examples), "y", Reading(options=settings.task_options))
+        kept, held_back = (examples, others[0]) if others else hold_back(examples, settings)
         console = Console(stderr=True, quiet=not self.verbose)
+        say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
         with tempfile.TemporaryDirectory() as temporary:
             folder = settings.output_dir or Path(temporary) / "run"
             refuse_used_folder(folder, overwrite=settings.overwrite, resume=False)
             training_device(settings)
-            prepared = self._prepare(dataclasses.replace(settings, output_dir=folder), sets)
-            train_one(prepared, console=console, say=lambda line: console.print(line, markup=False, highlight=False))
-            self.trained_ = load_trained(folder)
-            self.dev_scores_ = {"loss": (dev_entry := RunRecord.read(folder).dev)["loss"], **dev_entry["metrics"]}
-            self._card = (folder / "model" / "README.md").read_text(encoding="utf-8")
+            prepared = prepare_examples(
+                dataclasses.replace(settings, output_dir=folder),
+                {"train": kept, "dev": held_back},
+                console=console,
+                say=say,
+            )
+            try:
+                train_one(prepared, console=console, say=say, report=settings.output_dir is not None)
+            except Interrupted as error:
+                # An Exception would count as one fold's bad luck in a grid search, and the next fit begin.
+                lost = "the fit was interrupted: what it had learnt is lost"
+                if settings.output_dir is not None:
+                    lost += f"; {folder} keeps its metrics and a checkpoint, from which no fit goes on"
+                raise KeyboardInterrupt(lost) from error
+            trained, scores = load_trained(folder, device=settings.device), RunRecord.read(folder).dev_scores
+            card = (folder / "model" / "README.md").read_text(encoding="utf-8")
+        self.trained_, self.dev_scores_, self._card = trained, scores, card
+        self._remember(memory)
         return self
 
     def save(self, folder: str | Path, *, replace: bool = False) -> None:
@@ -162,9 +181,9 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         estimator._remember(memory)
         return estimator
 
-    def _learn_targets(self, y: NDArray[Any]) -> dict[str, Any]:
-        """Check all targets; returns the settings that they make."""
-        return {}
+    def _find_targets(self, y: NDArray[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Check all targets; returns the settings that they make, and what to remember of them."""
+        return {}, {}
 
     def _write_targets(self, y: NDArray[Any]) -> list[str]:
         """The targets as a label column has them."""
@@ -182,34 +201,13 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         more = given.pop("settings") or {}
         given.pop("verbose")
         for name in more:
-            if name in (*given, *_OF_SEVERAL_RUNS, "task", *own):
+            if name in (*given, *_NOT_OF_A_FIT, "task", *own):
                 raise SettingsError(f"settings has {name!r}: that is given in another way, or not at all here")
         known = {field.name for field in dataclasses.fields(FinetuneSettings)}
         if unknown := sorted(more.keys() - known):
             raise SettingsError(f"settings has {unknown[0]!r}: unmask.FinetuneSettings has none of this name")
         values = given | more | {"task": self._task.name, "train": "texts given in Python"} | own
         return FinetuneSettings(**with_types(FinetuneSettings, values))
-
-    def _prepare(self, settings: FinetuneSettings, examples: dict[str, list[TextExample]]) -> Prepared:
-        """Do for texts in memory what `unmask.workflows.finetune_data.prepare` does for files."""
-        known = examples["train"] + examples["dev"]
-        self._task.check_labels(known, "y", Reading(options=settings.task_options))
-        task = self._task.for_training(known, settings.task_options)
-        settings = settings.for_task(task)
-        settings = dataclasses.replace(settings, learning_rate=settings.peak_learning_rate)
-        pretrained = load(
-            settings.model, head=task.head, id2label=task.id2label, allow_new_head=True, seed=settings.seed
-        )
-        new = [*pretrained.report.missing, *(name for name, _, _ in pretrained.report.misshaped)]
-        tuning = apply_tuning(pretrained.model, settings.tuning, new=new, seed=settings.seed)
-        max_seq_length = min(settings.max_seq_length or pretrained.max_seq_length, pretrained.max_seq_length)
-        samples = {
-            name: task.encode(members, pretrained.tokenizer, max_seq_length=max_seq_length)
-            for name, members in examples.items()
-        }
-        return Prepared(
-            settings=settings, examples=examples, task=task, samples=samples, pretrained=pretrained, tuning=tuning
-        )
 
     def _logits(self, X: Any) -> NDArray[np.float64]:
         """Run the model: (n, num_labels)."""
@@ -253,6 +251,12 @@ class UnmaskClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  
 
     _task = Classification
 
+    def _logits(self, X: Any) -> NDArray[np.float64]:
+        """Run the model: (n, num_classes), in the order of `classes_`, which the model's own need not be."""
+        logits = super()._logits(X)
+        names = list(self.trained_.task.id2label.values())
+        return logits[:, [names.index(name) for name in _names(self.classes_)]]
+
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable label of each text or pair, (n,), of the type of those given to `fit`."""
         logits = self._logits(X)
@@ -264,12 +268,12 @@ class UnmaskClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  
         assert isinstance(task, Classification)
         return softmax(logits, temperature=task.temperature)
 
-    def _learn_targets(self, y: NDArray[Any]) -> dict[str, Any]:
+    def _find_targets(self, y: NDArray[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if not all(isinstance(label, str if y.dtype == object else str | int | float) for label in y.tolist()):
             raise DataError("labels are all words or all numbers, and these are not: write them alike", path="y")
         check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        return {"labels": _names(self.classes_)}
+        classes = np.unique(y)
+        return {"labels": _names(classes)}, {"classes": classes.tolist(), "dtype": classes.dtype.str}
 
     def _write_targets(self, y: NDArray[Any]) -> list[str]:
         return _names(y)
@@ -278,9 +282,9 @@ class UnmaskClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  
         return {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
 
     def _remember(self, memory: Mapping[str, Any]) -> None:
-        names = list(self.trained_.task.id2label.values())
-        classes = np.array(memory["classes"], memory["dtype"]) if "classes" in memory else np.array(names)
-        self.classes_ = classes if _names(classes) == names else np.array(names)
+        names = np.unique(list(self.trained_.task.id2label.values()))
+        classes = np.array(memory["classes"], memory["dtype"]) if "classes" in memory else names
+        self.classes_ = classes if sorted(_names(classes)) == names.tolist() else names
 
 
 class UnmaskRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -327,7 +331,7 @@ def _names(y: NDArray[Any]) -> list[str]:
 def _plain(value: Any) -> Any:
     """A parameter as JSON has it."""
     if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
+        return {_plain(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if isinstance(value, np.generic):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from unmask.checks import labels, questions, sentences, texts, tokens
+from unmask.checks.labels import apply_labels
 from unmask.checks.readers import READERS, read_set
 from unmask.checks.subject import DataSet, Item, Role, Subject
 from unmask.checks.tokens import TokenCounts, count_tokens
@@ -22,6 +23,7 @@ __all__ = [
     "Role",
     "Subject",
     "TokenCounts",
+    "apply_labels",
     "count_tokens",
     "read_set",
 ]

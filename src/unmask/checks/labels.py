@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unmask.tasks import TASKS
+from unmask.tasks.labels import Labels
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from unmask.checks.subject import DataSet, Item, Subject
     from unmask.data import Finding
+    from unmask.data.findings import Severity
+    from unmask.tasks import TaskOptions
 
 __all__ = [
-    "count_labels",
+    "apply_labels",
     "find_constant_scores",
     "find_few_examples",
     "find_majority",
@@ -29,24 +34,51 @@ __all__ = [
 
 _RARE = 10  # examples
 _MOST_SHOWN = 10  # labels in one message
+_MOST_RARE = 20  # that are told one by one
 _MAJORITY = 0.9  # of the examples
 
 
-def count_labels(data: DataSet) -> Counter[str]:
-    """How often each label stands in a set, most often first."""
-    counts = Counter(label for item in data.items for label in item.labels)
-    return Counter(dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))))
+def apply_labels(task: str, sets: Sequence[DataSet], options: TaskOptions) -> tuple[Labels | None, tuple[DataSet, ...]]:
+    """Read the labels that were given, and write those of all files in one way.
+
+    A file may have a label's value or its name: checks see values, and the names of tags, whose spans tell by them.
+
+    Args:
+        task: key of `unmask.checks.READERS`.
+        sets: the files.
+        options: of which `labels` are the labels that were given.
+
+    Returns:
+        The labels, None where none were given; and the files.
+
+    Raises:
+        SettingsError: a label was given twice.
+    """
+    if options.labels is None or "labels" not in TASKS[task].option_names:
+        return None, tuple(sets)
+    found = {label for data in sets if data.role == "train" for label in data.first_with}
+    labels = Labels.parse(options.labels, found)
+    written = labels.names if task == "tagging" else labels.values
+    one_way = {label: written[label_id] for label, label_id in labels.ids.items()}
+
+    def rewritten(item: Item) -> Item:
+        own = tuple(one_way.get(label, label) for label in item.labels)
+        return replace(item, labels=tuple(sorted(set(own))) if task == "multi-label" else own)
+
+    return labels, tuple(replace(data, items=[rewritten(item) for item in data.items]) for data in sets)
 
 
 def find_few_examples(subject: Subject) -> Iterator[Finding]:
-    """A training file of one example."""
+    """A training file of one example: one label, one score, and nothing to hold back for dev."""
     for data in subject.sets:
         if data.role == "train" and len(data.items) == 1:
+            has_dev = any(other.role == "dev" for other in subject.sets)
+            is_refused = subject.task in ("classification", "regression") or not has_dev
             yield data.finding(
                 "few_examples",
                 "there is one example, and nothing to tell it from",
                 data.items[0],
-                severity="error",
+                severity="error" if is_refused else "warning",
                 advice="give more examples",
             )
 
@@ -54,11 +86,10 @@ def find_few_examples(subject: Subject) -> Iterator[Finding]:
 def find_one_class(subject: Subject) -> Iterator[Finding]:
     """A training file whose every label is the same."""
     for data in _training_sets(subject):
-        counts = count_labels(data)
-        if len(counts) == 1:
+        if len(data.label_counts) == 1:
             yield data.finding(
                 "one_class",
-                f"every label is {next(iter(counts))!r}",
+                f"every label is {next(iter(data.label_counts))!r}",
                 severity="error",
                 advice="a classifier needs examples of at least two classes",
             )
@@ -67,29 +98,39 @@ def find_one_class(subject: Subject) -> Iterator[Finding]:
 def find_no_labels(subject: Subject) -> Iterator[Finding]:
     """A training file of label sets that are all empty."""
     for data in _training_sets(subject):
-        if not count_labels(data):
+        if not data.label_counts:
             yield data.finding("one_class", "no text has a label", severity="error", advice="give texts labels")
 
 
 def find_rare_labels(subject: Subject) -> Iterator[Finding]:
     """Labels of fewer than ten examples to learn from."""
+    severity: Severity = "note" if subject.task == "tagging" else "warning"
     for data in _training_sets(subject):
-        for label, count in count_labels(data).items():
-            if count < _RARE:
-                yield data.finding(
-                    "rare_label",
-                    f"the label {label!r} stands in {count} of {len(data.items):,} examples",
-                    _first(data, label),
-                    severity="note" if subject.task == "tagging" else "warning",
-                    advice=f"a label wants {_RARE} examples and better many more: give more, or join it with another",
-                )
+        rare = {label: count for label, count in data.label_counts.items() if count < _RARE}
+        if len(rare) > _MOST_RARE:
+            some = ", ".join(map(repr, list(rare)[-_MOST_SHOWN:]))
+            yield data.finding(
+                "rare_label",
+                f"{len(rare):,} of {len(data.label_counts):,} labels have fewer than {_RARE} examples, such as {some}",
+                severity=severity,
+                advice="is this the column of the labels? If so, join those that are rare, or give more examples",
+            )
+            continue
+        for label, count in rare.items():
+            yield data.finding(
+                "rare_label",
+                f"the label {label!r} stands in {count} of {len(data.items):,} examples",
+                data.first_with[label],
+                severity=severity,
+                advice=f"a label wants {_RARE} examples and better many more: give more, or join it with another",
+            )
 
 
 def find_majority(subject: Subject) -> Iterator[Finding]:
     """A label that nearly every example has."""
     for data in subject.sets:
-        for label, count in count_labels(data).most_common(1):
-            if len(data.items) > 1 and _MAJORITY * len(data.items) <= count and len(count_labels(data)) > 1:
+        for label, count in data.label_counts.most_common(1):
+            if len(data.items) > 1 and _MAJORITY * len(data.items) <= count and len(data.label_counts) > 1:
                 yield data.finding(
                     "majority",
                     f"{count / len(data.items):.1%} of the examples have the label {label!r}",
@@ -99,19 +140,19 @@ def find_majority(subject: Subject) -> Iterator[Finding]:
 
 def find_unseen_labels(subject: Subject) -> Iterator[Finding]:
     """Labels of dev or test that no training example has; labels that are not among those given."""
-    given = {part for label in subject.options.labels or () for part in (label, *label.split("=", 1))}
-    learnt = sorted({label for data in _training_sets(subject) for label in count_labels(data)})
-    listed = [label.split("=", 1)[0] for label in subject.options.labels or learnt]
+    given = subject.labels
+    listed = sorted(_learnt(subject)) if given is None else given.values
+    known = set(listed)
     shown = ", ".join(listed[:_MOST_SHOWN]) + (f", {len(listed) - _MOST_SHOWN} more" if listed[_MOST_SHOWN:] else "")
     for data in subject.sets if listed else ():
-        if data.role == "train" and not given:
+        if data.role == "train" and given is None:
             continue
-        for label in count_labels(data):
-            if label not in (given or learnt):
+        for label in data.label_counts:
+            if label not in known:
                 yield data.finding(
                     "unseen_label",
                     f"the label {label!r} is not one the model was given to learn ({shown})",
-                    _first(data, label),
+                    data.first_with[label],
                     severity="error",
                     advice="mend the label, or add examples of it to the training file",
                 )
@@ -119,11 +160,11 @@ def find_unseen_labels(subject: Subject) -> Iterator[Finding]:
 
 def find_missing_labels(subject: Subject) -> Iterator[Finding]:
     """Labels to learn of which a dev or test file has no example."""
-    known = {label for data in _training_sets(subject) for label in count_labels(data)}
+    known = _learnt(subject)
     for data in subject.sets:
         if data.role == "train" or not data.items:
             continue
-        missing = sorted(known - count_labels(data).keys())
+        missing = sorted(known - data.label_counts.keys())
         if missing:
             listed = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             yield data.finding(
@@ -138,7 +179,7 @@ def find_similar_labels(subject: Subject) -> Iterator[Finding]:
     """Labels that differ in case, blanks, hyphens or Unicode's form alone; of tags, in case."""
     for data in _training_sets(subject):
         seen: dict[str, str] = {}
-        for label in count_labels(data):
+        for label in data.label_counts:
             plain = label.casefold()
             if subject.task != "tagging":
                 plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", plain)).strip()
@@ -148,7 +189,7 @@ def find_similar_labels(subject: Subject) -> Iterator[Finding]:
                 yield data.finding(
                     "similar_labels",
                     f"the labels {other!r} and {label!r} differ in case, blanks or form alone",
-                    _first(data, label),
+                    data.first_with[label],
                     severity="error" if is_refused else "warning",
                     advice="write them alike, or name both with --labels if they are two",
                 )
@@ -161,7 +202,7 @@ def find_constant_scores(subject: Subject) -> Iterator[Finding]:
         if len(scores) == 1:
             yield data.finding(
                 "constant_scores",
-                f"every score is {scores.pop():g}",
+                f"every score is {scores.pop()}",
                 severity="error",
                 advice="give examples of two scores or more",
             )
@@ -178,7 +219,7 @@ def find_scores_beyond(subject: Subject) -> Iterator[Finding]:
             if not least <= _score(item) <= most:
                 yield data.finding(
                     "scores_beyond",
-                    f"the score {_score(item):g} lies outside those of training, {least:g} to {most:g}",
+                    f"the score {_score(item)} lies outside those of training, {least} to {most}",
                     item,
                     advice="see whether both files are on one scale; --score-range refuses what lies outside",
                 )
@@ -188,8 +229,9 @@ def _training_sets(subject: Subject) -> list[DataSet]:
     return [data for data in subject.sets if data.role == "train" and len(data.items) > 1]
 
 
-def _first(data: DataSet, label: str) -> Item:
-    return next(item for item in data.items if label in item.labels)
+def _learnt(subject: Subject) -> set[str]:
+    """The labels that there are training examples of."""
+    return {label for data in subject.sets if data.role == "train" for label in data.label_counts}
 
 
 def _score(item: Item) -> float:

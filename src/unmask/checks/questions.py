@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from unmask.checks.tokens import encode_ids
+from unmask.checks.tokens import describe_ends, encode_ids, places_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,19 +95,18 @@ def find_misaligned_answers(subject: Subject) -> Iterator[Finding]:
             some = contexts[start : start + _CONTEXTS_AT_ONCE]
             encodings = subject.tokenizer.encode_batch(some, add_special_tokens=False).encodings
             for context, encoding in zip(some, encodings, strict=True):
-                inside = {place for first, stop in encoding.offsets for place in range(first + 1, stop)}
+                inside = places_inside(context, encoding.offsets)
                 for item in by_context[context]:
                     yield from _misaligned(data, item, inside, subject.model)
 
 
-def _misaligned(data: DataSet, item: Item, inside: set[int], model: str) -> Iterator[Finding]:
+def _misaligned(data: DataSet, item: Item, inside: frozenset[int], model: str) -> Iterator[Finding]:
     """Hold the answer that training takes, the first, against the places within tokens."""
     answer = item.example.answers[0]
-    which = [word for word, place in (("begins", answer.start), ("ends", answer.end)) if place in inside]
-    if which:
+    if which := describe_ends(item.example.context, answer.start, answer.end, inside):
         yield data.finding(
             "misaligned_answer",
-            f"the answer {answer.text[:40]!r} {' and '.join(which)} inside a token of {model}",
+            f"the answer {answer.text[:40]!r} {which} inside a token of {model}",
             item,
             advice="no span of tokens is that answer, only a longer one: widen it to whole words if it may be",
         )

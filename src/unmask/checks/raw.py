@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import re
 import zlib
 from collections import Counter
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from unmask.data.findings import Finding
 from unmask.data.sources import open_binary, unreadable
+from unmask.data.tables import csv_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,10 +43,11 @@ def read_lines(path: Path) -> tuple[Lines, list[Finding]]:
         problem = "the file is UTF-16, as Windows programs call Unicode: save it as UTF-8"
         return [], [Finding("encoding", problem, str(path), 1, severity="error")]
     raw = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
-    if not raw[-1]:
+    is_ended = not raw[-1]
+    if is_ended:
         raw.pop()
     lines, findings = _decode(path, raw)
-    findings += _find_line_ends(path, raw)
+    findings += _find_line_ends(path, raw, is_ended=is_ended)
     if content.startswith(codecs.BOM_UTF8):
         problem = "the file begins with a byte order mark; unmask leaves it out, other programs may read it as text"
         findings.append(Finding("byte_order_mark", problem, str(path), 1, severity="note", advice="save without BOM"))
@@ -82,9 +85,9 @@ def _guess(content: bytes) -> str:
     return f"; as CP949 it reads {text[:20]!r}" if num_hangul >= max(2, 0.9 * num_foreign) else ""
 
 
-def _find_line_ends(path: Path, raw: Sequence[bytes]) -> Iterator[Finding]:
-    """Line ends of two kinds, and carriage returns inside a line."""
-    has_return = [content.endswith(b"\r") for content in raw]
+def _find_line_ends(path: Path, raw: Sequence[bytes], *, is_ended: bool) -> Iterator[Finding]:
+    """Line ends of two kinds, and carriage returns inside a line; `is_ended` tells whether the last line has an end."""
+    has_return = [content.endswith(b"\r") for content in (raw if is_ended else raw[:-1])]
     counts = Counter(has_return)
     if len(counts) > 1:
         rarer = counts[True] <= counts[False]
@@ -133,38 +136,45 @@ def find_quotes(path: Path, lines: Lines) -> Iterator[Finding]:
 def rows_of_csv(path: Path, lines: Lines) -> tuple[list[Lines], list[Finding]]:
     """The lines of each row of a CSV file, and quotes that have swallowed rows.
 
-    A row goes on while a quote is open. One that never closes is taken for a row of one line.
+    A row goes on while a field that began with a quote is open. One that never closes is taken for a row of one line.
     """
-    is_odd = [line.count('"') % 2 == 1 for _, line in lines]
     rows: list[Lines] = []
     findings = []
     num_commas = lines[0][1].count(",") if lines else 0
-    num_odd = sum(is_odd)
-    at = 0
-    while at < len(lines):
-        stop = at + 1
-        if is_odd[at] and num_odd > 1:
-            while not is_odd[stop]:
-                stop += 1
-            stop += 1
-            num_odd -= 2
-        elif is_odd[at]:
-            num_odd -= 1
-        row = lines[at:stop]
+    for row in _parted(lines):
         inner = row[1:-1]
         num_alike = sum(line.count(",") == num_commas > 0 for _, line in inner)
         if num_alike > len(inner) / 2:
             findings.append(
                 Finding(
                     "quotes",
-                    f"a quote opens here and closes in line {row[-1][0]}: the {len(row) - 1:,} lines between are one "
+                    f"a quote opens here and closes in line {row[-1][0]}: the {len(inner):,} lines between are one "
                     "field, and look like rows",
                     str(path),
                     row[0][0],
                     advice="close the quote, and double quotes inside a field",
                 )
             )
-        if len(row) > 1 or row[0][1].strip():
-            rows.append(row)
-        at = stop
+        rows.append(row)
     return rows, findings
+
+
+def _parted(lines: Lines) -> Iterator[Lines]:
+    """The lines of each row, as training's reader of CSV parts them; also of those it refuses."""
+    start = 0
+    while start < len(lines):
+        reader, first = csv_reader(line for _, line in lines[start:]), start
+        while start < len(lines):
+            fields, is_refused = [], False
+            try:
+                fields = next(reader)
+            except csv.Error:
+                is_refused = True
+            stop = first + reader.line_num
+            if is_refused and stop == len(lines) and stop > start + 1:  # begin anew behind the quote's line
+                yield lines[start : start + 1]
+                start += 1
+                break
+            if fields or is_refused:
+                yield lines[start:stop]
+            start = stop

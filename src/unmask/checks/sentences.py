@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unmask.checks.tokens import encode_ids
+from unmask.checks.tokens import describe_ends, encode_ids, places_inside
 from unmask.data import find_broken_spans
-from unmask.metrics.tag_schemes import detect_scheme, read_spans
+from unmask.errors import DataError
+from unmask.metrics.tag_schemes import detect_scheme, read_spans, scheme_beside, scheme_of_tags, type_of_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +32,29 @@ _AT_ONCE = 512
 
 
 def find_malformed_spans(subject: Subject) -> Iterator[Finding]:
-    """Tags that their scheme does not allow where they stand: refused by training, unless it shall repair them."""
+    """Tags that their scheme has not, and those it does not allow where they stand.
+
+    Training refuses both; of the latter it repairs those that it shall.
+    """
     for data in subject.sets:
-        if (scheme := scheme_of(subject, data)) is not None:
-            for finding in find_broken_spans(_sentences(data), scheme=scheme):
-                is_repaired = subject.options.repair_spans
-                advice = "" if is_repaired else "--repair-spans reads such tags as conlleval does"
-                yield replace(finding, severity="warning" if is_repaired else "error", advice=advice)
+        if (scheme := scheme_of(subject, data)) is None:
+            continue
+        foreign = _foreign_tags(data, scheme)
+        for tag in sorted(foreign):
+            item, count = data.first_with[tag], data.label_counts[tag]
+            yield data.finding(
+                "bad_tag",
+                f"the tag {tag!r} is none of {scheme}'s; {count:,} {'word has' if count == 1 else 'words have'} it",
+                item,
+                word=item.labels.index(tag),
+                severity="error",
+                advice="correct the tag, or say with --tag-scheme how tags mark spans",
+            )
+        sentences = [replace(item.example, tags=item.labels) for item in data.items if foreign.isdisjoint(item.labels)]
+        for finding in find_broken_spans(sentences, scheme=scheme):
+            is_repaired = subject.options.repair_spans
+            advice = "" if is_repaired else "--repair-spans reads such tags as conlleval does"
+            yield replace(finding, severity="warning" if is_repaired else "error", advice=advice)
 
 
 def find_schemes(subject: Subject) -> Iterator[Finding]:
@@ -69,31 +86,31 @@ def find_schemes(subject: Subject) -> Iterator[Finding]:
 
 
 def find_unseen_types(subject: Subject) -> Iterator[Finding]:
-    """Types of spans, or tags that mark none, of which the training file has no example."""
-    if subject.train is None or not subject.train.items or subject.options.labels is not None:
+    """Types of spans, or tags that mark none, that were not given, or of which training has no example."""
+    given, train = subject.labels, subject.train
+    learnt = set(given.names if given is not None else () if train is None else train.label_counts)
+    if not learnt:
         return
-    has_spans = scheme_of(subject, subject.train) is not None
-
-    def name(tag: str) -> str:
-        return tag[2:] if has_spans and tag != "O" else tag
-
-    known = {name(tag) for item in subject.train.items for tag in item.labels}
+    ours = scheme_of_tags(learnt) if train is None or not train.items else scheme_of(subject, train)
     for data in subject.sets:
-        seen: set[str] = set()
-        for item in data.items if data.role != "train" else ():
-            for tag, line in zip(item.labels, item.example.lines, strict=True):
-                if name(tag) not in known and name(tag) not in seen:
-                    seen.add(name(tag))
-                    yield replace(
-                        data.finding(
-                            "unseen_label",
-                            f"the tag {tag!r} is not one the model was given to learn",
-                            item,
-                            severity="error",
-                            advice="mend the tag, or add examples of it to the training file",
-                        ),
-                        line=line,
-                    )
+        if data.role == "train" and given is None:
+            continue
+        # Tags in another scheme than those given are converted, and those of a type stand and fall together.
+        scheme = scheme_of(subject, data)
+        name = _type_of if ours is not None and (given is None or scheme != ours) else str
+        foreign = _foreign_tags(data, scheme)  # of which there is another finding
+        told = {name(tag) for tag in learnt}
+        for tag, item in data.first_with.items():
+            if name(tag) not in told and tag not in foreign:
+                told.add(name(tag))
+                yield data.finding(
+                    "unseen_label",
+                    f"the tag {tag!r} is not one the model was given to learn",
+                    item,
+                    word=item.labels.index(tag),
+                    severity="error",
+                    advice="mend the tag, or add examples of it to the training file",
+                )
 
 
 def find_long_sentences(subject: Subject) -> Iterator[Finding]:
@@ -116,7 +133,7 @@ def find_wordless(subject: Subject) -> Iterator[Finding]:
     pieces = list(dict.fromkeys(piece for data in subject.sets for item in data.items for piece in item.pieces))
     nothing = {piece for piece, ids in zip(pieces, encode_ids(subject.tokenizer, pieces), strict=True) if not ids}
     for data in subject.sets:
-        found = [(item, piece) for item in data.items for piece in item.pieces if piece in nothing]
+        found = [(item, piece[1:]) for item in data.items for piece in item.pieces if piece in nothing]
         if found:
             yield data.finding(
                 "nothing_left",
@@ -133,16 +150,17 @@ def find_misaligned_spans(subject: Subject) -> Iterator[Finding]:
         return
     for data in subject.sets:
         scheme = scheme_of(subject, data)
-        items = [item for item in data.items if _has_long_pieces(item)]
-        if scheme is None or not items:
+        if scheme is None:
             continue
+        foreign = _foreign_tags(data, scheme)
+        items = [item for item in data.items if _has_long_pieces(item) and foreign.isdisjoint(item.labels)]
         known: dict[str, frozenset[int]] = {}
         pieces = list(dict.fromkeys(piece for item in items for piece in item.pieces))
         for start in range(0, len(pieces), _AT_ONCE):
             some = pieces[start : start + _AT_ONCE]
             encodings = subject.tokenizer.encode_batch(some, add_special_tokens=False).encodings
             for piece, encoding in zip(some, encodings, strict=True):
-                known[piece] = _inside(encoding.offsets)
+                known[piece] = places_inside(piece, encoding.offsets)
         for item in items:
             yield from _misaligned(data, item, scheme, known, subject.model)
 
@@ -151,24 +169,20 @@ def _misaligned(
     data: DataSet, item: Item, scheme: TagScheme, known: dict[str, frozenset[int]], model: str
 ) -> Iterator[Finding]:
     sentence: TaggedSentence = item.example
+    text = sentence.shown_text
     inside: set[int] = set()  # places of the text that lie within a token
     for (first, _), piece in zip(sentence.runs(), item.pieces, strict=True):
-        inside |= {sentence.offsets[first][0] + place for place in known[piece]}
-    for span in read_spans(sentence.tags or (), scheme):
+        inside |= {sentence.offsets[first][0] + place - 1 for place in known[piece]}  # a piece begins with a blank
+    for span in read_spans(item.labels, scheme):
         start, end = sentence.offsets[span.start][0], sentence.offsets[span.end - 1][1]
-        which = [word for word, place in (("begins", start), ("ends", end)) if place in inside]
-        if which:
+        if which := describe_ends(text, start, end, inside):
             yield data.finding(
                 "misaligned_span",
-                f"the {span.type} {sentence.shown_text[start:end]!r} {' and '.join(which)} inside a token of {model}",
-                type(item)(texts=(), pieces=(), labels=(), line=sentence.lines[span.start]),
+                f"the {span.type} {text[start:end]!r} {which} inside a token of {model}",
+                item,
+                word=span.start,
                 advice="no tag of that token is right: take a tokenizer of smaller pieces, or one trained on such text",
             )
-
-
-def _inside(offsets: list[tuple[int, int]]) -> frozenset[int]:
-    """Places strictly within a token; two tokens of one place, as of a syllable's letters, count once."""
-    return frozenset(place for start, end in offsets for place in range(start + 1, end))
 
 
 def _has_long_pieces(item: Item) -> bool:
@@ -177,17 +191,27 @@ def _has_long_pieces(item: Item) -> bool:
     return sentence.by_character and any(stop - start > 1 for start, stop in sentence.runs())
 
 
-def _sentences(data: DataSet) -> list[TaggedSentence]:
-    return [item.example for item in data.items]
+def _foreign_tags(data: DataSet, scheme: TagScheme | None) -> set[str]:
+    """The tags of a file that its scheme has not, at whatever place."""
+    return set() if scheme is None else {tag for tag in data.label_counts if not _is_of(tag, scheme)}
+
+
+def _is_of(tag: str, scheme: TagScheme) -> bool:
+    try:
+        read_spans([tag], scheme)
+    except DataError:
+        return False
+    return True
+
+
+def _type_of(tag: str) -> str:
+    return tag if tag == "O" else type_of_tag(tag)
 
 
 def scheme_of(subject: Subject, data: DataSet) -> TagScheme | None:
-    """How a file marks spans, as training takes it; None where it marks none.
-
-    A few sentences may look like iob1 for want of the B that would tell: what the training file told decides.
-    """
+    """How a file marks spans, as training takes it; None where it marks none."""
     if (given := subject.options.tag_scheme) is not None:
         return None if given == "plain" else given
     found = detect_scheme(item.labels for item in data.items)
     learnt = None if subject.train in (None, data) else scheme_of(subject, subject.train)
-    return learnt if found is None or {found, learnt} == {"bio", "iob1"} else found
+    return scheme_beside(found, learnt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from unmask.checks.tokens import TokenCounts
     from unmask.data.findings import Severity
+    from unmask.tasks.labels import Labels
     from unmask.tokenization import Tokenizer
 
 __all__ = ["DataSet", "Item", "Role", "Subject"]
@@ -28,7 +30,8 @@ class Item:
 
     Args:
         texts: what people read in it: a text, a pair, a question and its context, a sentence.
-        pieces: the strings that a tokenizer is given of it: the texts, or the words of a sentence.
+        pieces: the strings that a tokenizer is given of it: the texts, or the words of a sentence with a blank before
+            each.
         labels: what a model shall say: one label, any number of them, the tag of each word.
         line: where it starts, from 1; None where lines mean nothing.
         field: the path of keys to it, where there is no line.
@@ -78,11 +81,35 @@ class DataSet:
                     known[text] = " ".join(unicodedata.normalize("NFC", text).casefold().split())
         return [tuple(known[text] for text in item.texts) for item in self.items]
 
+    @cached_property
+    def label_counts(self) -> Counter[str]:
+        """How often each label stands in the set, the most frequent first."""
+        counts = Counter(label for item in self.items for label in item.labels)
+        return Counter(dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))))
+
+    @cached_property
+    def first_with(self) -> dict[str, Item]:
+        """The first item with each label."""
+        first: dict[str, Item] = {}
+        for item in self.items:
+            for label in item.labels:
+                first.setdefault(label, item)
+        return first
+
     def finding(
-        self, kind: str, problem: str, item: Item | None = None, *, severity: Severity = "warning", advice: str = ""
+        self,
+        kind: str,
+        problem: str,
+        item: Item | None = None,
+        *,
+        word: int | None = None,
+        severity: Severity = "warning",
+        advice: str = "",
     ) -> Finding:
-        """Place a finding at an item, or at the file as a whole."""
+        """Place a finding at an item, at a word of a sentence, or at the file as a whole."""
         line, keys = (None, None) if item is None else (item.line, item.field)
+        if item is not None and word is not None:
+            line = item.example.lines[word]
         return Finding(kind, problem, self.path, line, keys, severity=severity, advice=advice)
 
 
@@ -94,6 +121,7 @@ class Subject:
         task: key of `unmask.checks.READERS`.
         options: what the task is told.
         sets: the files, those to train on first.
+        labels: those that were given; None where the training file is to tell.
         model: whose tokenizer this is, as it was named.
         tokenizer: None if there is none to be had.
         max_seq_length: tokens of the longest input; None if there is no limit, or none is known.
@@ -102,6 +130,7 @@ class Subject:
     task: str
     options: TaskOptions = field(default_factory=TaskOptions)
     sets: tuple[DataSet, ...] = ()
+    labels: Labels | None = None
     model: str = ""
     tokenizer: Tokenizer | None = None
     max_seq_length: int | None = None

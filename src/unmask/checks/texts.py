@@ -24,7 +24,20 @@ __all__ = [
 ]
 
 _PLACEHOLDERS = {"nan", "null", "none", "n/a", "#n/a", "<na>", "nil"}
-_DAMAGE = re.compile("[\ufffd\ufeff]|\u00c3[\u0080-\u00bf]|\u00e2\u20ac")  # replaced; a mark inside; UTF-8 as Latin-1
+# What is left where UTF-8 is read as Windows-1252 or Latin-1: a byte that begins a character, then those that go on
+# with it. A letter before the end of a quotation may look so too: such ends do not count beside one letter, and of
+# scripts other than Latin's it takes two characters in a row.
+_INSIDE = (
+    "\u0080-\u00ba\u00bc-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u201a\u201e\u2020-\u2022"
+    "\u2030\u2039\u20ac\u2122"
+)
+_GOES_ON = f"[{_INSIDE}\u00bb\u2013\u2014\u2018\u2019\u201c\u201d\u2026\u203a]"
+_DAMAGE = re.compile(
+    "[\ufffd\ufeff]"  # replaced; a mark inside
+    f"|[\u00c2-\u00c5][{_INSIDE}]"  # Latin letters, no-break spaces
+    f"|\u00e2[{_INSIDE}]{_GOES_ON}|\u00f0[\u0178\u009f]|\u00ef[\u00bb\u00bf]"  # dashes, quotes; emoji; the first two
+    f"|(?:[\u00c2-\u00df]{_GOES_ON}|[\u00e0-\u00ef]{_GOES_ON}{{2}}){{2}}"
+)
 # How tokenised English is told from raw: a blank before punctuation and before n't, 's, ..., or none.
 _TOKENISED = re.compile(r"\w (?:n['’]t|['’](?:s|re|ve|ll|d|m))\b|\w [.,;:?!](?= |$)|(?:^| )(?:``|'')(?: |$)|-[LR]RB-")
 _RAW = re.compile(r"\w(?:n['’]t|['’](?:s|re|ve|ll|d|m))\b|\w[.,;:?!](?=\s|$)")
@@ -34,15 +47,17 @@ _LEAST_NEAR = 8  # letters and digits, below which texts are alike by chance
 
 
 def find_empty_texts(subject: Subject) -> Iterator[Finding]:
-    """Texts of blanks, which training refuses or, if it is to, leaves out; one empty text of a pair; words that stand for a missing value."""
+    """Texts of blanks, which training refuses; one empty text of a pair; words that stand for a missing value.
+
+    Rows that training leaves out (`skip_empty`) are told where files are read, and are no items.
+    """
     for data in subject.sets:
         for item in data.items:
             is_empty = [not text.strip() for text in item.texts]
             if all(is_empty):
-                problem, skipped = "the text is empty, there is nothing to read in it", subject.options.skip_empty
-                advice = "the row is left out" if skipped else "fill it in, or leave the row out (--skip-empty)"
-                severity: Severity = "warning" if skipped else "error"
-                yield data.finding("empty_field", problem, item, severity=severity, advice=advice)
+                problem = "the text is empty, there is nothing to read in it"
+                advice = "fill it in, or leave the row out (--skip-empty)"
+                yield data.finding("empty_field", problem, item, severity="error", advice=advice)
             elif any(is_empty):
                 which = "first" if is_empty[0] else "second"
                 advice = "fill it in, or leave the row out"
@@ -59,7 +74,7 @@ def find_damaged_text(subject: Subject) -> Iterator[Finding]:
         seen: set[str] = set()  # contexts are shared by many questions
         for item in data.items:
             for text in item.texts:
-                if text in seen or (found := _DAMAGE.search(text)) is None:
+                if text.isascii() or text in seen or (found := _DAMAGE.search(text)) is None:
                     continue
                 seen.add(text)
                 part = text[max(0, found.start() - 8) : found.end() + 8]

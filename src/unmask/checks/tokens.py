@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ import numpy as np
 from unmask.tokenization.hangul import align_composed, is_composed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "TokenCounts",
     "count_tokens",
+    "describe_ends",
     "encode_ids",
     "find_cut_texts",
     "find_decomposed_text",
     "find_nothing_left",
     "find_unknown_tokens",
+    "places_inside",
 ]
 
 _TEXTS_AT_ONCE = 4096
@@ -35,6 +38,8 @@ _MANY_UNKNOWN = 0.01  # of the tokens
 _MANY_SYLLABLES = 100  # pieces that begin with one
 _MANY_CUT = 0.01  # of the texts
 _NUM_WORST = 3
+_MOST_COMPOSED = 1000  # texts, evenly over those of a file: composing one takes milliseconds
+_LETTERS = re.compile("[\u1100-\u11ff]")  # of Hangul, that make up syllables
 _UNKNOWN_SCRIPT = "all are one word to the model: take one whose vocabulary has this script, unless they are damaged"
 _TAKEN_APART = (
     "the tokenizer takes Hangul syllables apart, and its vocabulary has them whole: in its folder, let "
@@ -82,6 +87,33 @@ def encode_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
         return tokenizer.encode_batch(texts, add_special_tokens=False).input_ids
     backend = tokenizer.backend_for_composed if all(map(is_composed, texts)) else tokenizer.backend
     return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def places_inside(text: str, offsets: Iterable[tuple[int, int]]) -> frozenset[int]:
+    """Places of a text strictly within a token; blanks at its ends are not counted to it, as in training.
+
+    Two tokens of one place, as of a syllable's letters, count once.
+
+    Args:
+        text: the text.
+        offsets: of its tokens, half-open ranges of characters.
+    """
+    spans = (_without_blanks(text, start, end) for start, end in offsets)
+    return frozenset(place for start, end in spans for place in range(start + 1, end))
+
+
+def describe_ends(text: str, start: int, end: int, inside: Container[int]) -> str:
+    """Say which end of a span of a text lies in a token: "begins", "ends", "begins and ends", or nothing."""
+    start, end = _without_blanks(text, start, end)
+    return " and ".join(word for word, place in (("begins", start), ("ends", end)) if place in inside)
+
+
+def _without_blanks(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
 
 
 def find_unknown_tokens(subject: Subject) -> Iterator[Finding]:
@@ -174,15 +206,21 @@ def find_decomposed_text(subject: Subject) -> Iterator[Finding]:
         odd = [item for item in data.items if not all(map(is_composed, item.texts))]
         if not odd:
             continue
-        num_other = sum(_is_read_otherwise(item, subject.tokenizer) for item in odd)
-        has_hangul = any("\u1100" <= character <= "\u11ff" for item in odd for character in "".join(item.texts))
+        tried = odd[:: -(-len(odd) // _MOST_COMPOSED)]
+        num_other = 0
+        if subject.tokenizer is not None:
+            pieces = dict.fromkeys(piece for item in tried for piece in item.pieces if not is_composed(piece))
+            otherwise = _read_otherwise(list(pieces), subject.tokenizer)
+            num_other = sum(not otherwise.isdisjoint(item.pieces) for item in tried)
+        those = "them" if len(tried) == len(odd) else f"the {len(tried):,} looked at"
+        has_hangul = any(_LETTERS.search(text) for item in odd for text in item.texts)
         what = "Hangul syllables as letters" if has_hangul else "characters in parts, such as e and its accent"
         effect = (
-            f"{subject.model} reads {num_other:,} of them otherwise than the same in NFC"
+            f"{subject.model} reads {num_other:,} of {those} otherwise than the same in NFC"
             if num_other
             else ""
             if subject.tokenizer is None
-            else f"{subject.model} reads them like the same in NFC"
+            else f"{subject.model} reads {those} like the same in NFC"
         )
         yield data.finding(
             "decomposed_text",
@@ -194,11 +232,11 @@ def find_decomposed_text(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _is_read_otherwise(item: Item, tokenizer: Tokenizer | None) -> bool:
-    if tokenizer is None:
-        return False
-    composed = [align_composed(piece)[0] for piece in item.pieces]
-    return encode_ids(tokenizer, item.pieces) != encode_ids(tokenizer, composed)
+def _read_otherwise(pieces: Sequence[str], tokenizer: Tokenizer) -> set[str]:
+    """Those of some pieces that a tokenizer reads otherwise than the same in NFC."""
+    composed = [align_composed(piece)[0] for piece in pieces]
+    both = zip(pieces, encode_ids(tokenizer, pieces), encode_ids(tokenizer, composed), strict=True)
+    return {piece for piece, ids, others in both if ids != others}
 
 
 def _unit(subject: Subject) -> str:

@@ -14,7 +14,7 @@ from unmask.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["parse", "parse_with_json", "print_json", "recipe_arguments"]
+__all__ = ["name_first", "parse", "parse_with_json", "print_json", "recipe_arguments"]
 
 Result = TypeVar("Result")
 
@@ -45,8 +45,17 @@ def print_json(content: Any) -> None:
     print()
 
 
-def recipe_arguments(arguments: Sequence[str]) -> list[str]:
+def name_first(arguments: Sequence[str], flag: str = "--task") -> list[str]:
+    """Give the first argument its flag, if it stands without one: so the task may be named first."""
+    return [flag, *arguments] if arguments and not arguments[0].startswith("-") else list(arguments)
+
+
+def recipe_arguments(arguments: Sequence[str], keep: Callable[[str], bool] = lambda setting: True) -> list[str]:
     """Put the settings of `--config recipe.yaml` before the other arguments, which override them.
+
+    Args:
+        arguments: as a user typed them.
+        keep: whether to take up a setting, by its name, as Python writes it; may raise.
 
     Raises:
         SettingsError: the recipe cannot be read.
@@ -62,7 +71,7 @@ def recipe_arguments(arguments: Sequence[str]) -> list[str]:
             path = path or rest.pop(place + 1)
             del rest[place]
             for setting, value in load_recipe(path).items():
-                own += _flag(setting.replace("_", "-"), value)
+                own += _flag(setting.replace("_", "-"), value) if keep(setting.replace("-", "_")) else []
             break
     return own + rest
 

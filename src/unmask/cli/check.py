@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from unmask.cli.arguments import parse_with_json, print_json, recipe_arguments
+from unmask.cli.arguments import name_first, parse_with_json, print_json, recipe_arguments
 from unmask.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ def run(arguments: Sequence[str]) -> None:
     from unmask.checks import READERS
     from unmask.workflows.check import CheckSettings, check
 
-    if arguments and not arguments[0].startswith("-"):
-        is_task = arguments[0] in READERS or any(argument.split("=")[0] == "--train" for argument in arguments)
-        arguments = ["--task" if is_task else "--train", *arguments]
-    settings, as_json = parse_with_json(CheckSettings, _arguments(arguments), command="check", more_help=_HELP)
+    has_train = any(argument.split("=")[0] == "--train" for argument in arguments)
+    is_task = has_train or not READERS.keys().isdisjoint(arguments[:1])
+    arguments = name_first(arguments, "--task" if is_task else "--train")
+    settings, as_json = parse_with_json(
+        CheckSettings, recipe_arguments(arguments, _concerns_data), command="check", more_help=_HELP
+    )
     report = check(settings)
     if as_json:
         print_json(report.to_dict())
@@ -56,30 +58,21 @@ def run(arguments: Sequence[str]) -> None:
         raise DataError(f"training would stop: {num_errors:,} error{'' if they == 'it' else 's'}; correct {they} first")
 
 
-def _arguments(arguments: Sequence[str]) -> list[str]:
-    """Take up the recipe after `--config`, without the settings that only training has.
+def _concerns_data(setting: str) -> bool:
+    """Whether a setting of a recipe is one to check by, and not of training alone.
 
     Raises:
-        SettingsError: it has a setting that training has not either.
+        SettingsError: it is of neither.
     """
     from unmask.workflows.check import CheckSettings
     from unmask.workflows.settings import FinetuneSettings
 
-    merged = recipe_arguments(arguments)
-    num_typed = sum(not argument.startswith("--config=") for argument in arguments) - 2 * ("--config" in arguments)
-    own = {field.name for field in dataclasses.fields(CheckSettings)}
-    known = own | {field.name for field in dataclasses.fields(FinetuneSettings)}
-    kept: list[str] = []
-    is_own = True
-    for argument in merged[: len(merged) - num_typed]:
-        if argument.startswith("--"):
-            name = argument[2:].replace("-", "_")
-            name = name if name in known else name.removeprefix("no_")
-            if name not in known:
-                raise SettingsError(f"the recipe sets {name}, which is no setting of unmask finetune or check")
-            is_own = name in own
-        kept += [argument] if is_own else []
-    return kept + merged[len(merged) - num_typed :]
+    is_own, is_known = (
+        any(field.name == setting for field in dataclasses.fields(kind)) for kind in (CheckSettings, FinetuneSettings)
+    )
+    if not is_own and not is_known:
+        raise SettingsError(f"the recipe sets {setting}, which is no setting of unmask finetune or check")
+    return is_own
 
 
 def _sets_table(report: CheckReport) -> Table:

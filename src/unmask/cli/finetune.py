@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from unmask.cli.arguments import parse, recipe_arguments
+from unmask.cli.arguments import name_first, parse, recipe_arguments
 from unmask.cli.tables import evaluations_table, seeds_table
 from unmask.errors import Interrupted
 
@@ -28,9 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     from unmask.workflows.finetune import finetune
     from unmask.workflows.settings import FinetuneSettings
 
-    if arguments and not arguments[0].startswith("-"):
-        arguments = ["--task", *arguments]
-    settings = parse(FinetuneSettings, recipe_arguments(arguments), command="finetune", more_help=_EXAMPLES)
+    settings = parse(FinetuneSettings, recipe_arguments(name_first(arguments)), command="finetune", more_help=_EXAMPLES)
     try:
         result = finetune(settings)
     except Interrupted as error:

@@ -51,6 +51,7 @@ class _Arguments(Abstaining):
         text_column: the column of the text; None is what the run had.
         text_pair_column: the column of the second text of a pair; None is what the run had.
         output: a file for the predictions, one JSON object a line.
+        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
     """
 
     model: Positional[str]
@@ -63,6 +64,7 @@ class _Arguments(Abstaining):
     text_column: str | None = None
     text_pair_column: str | None = None
     output: Path | None = None
+    device: str | None = None
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -70,7 +72,7 @@ def run(arguments: Sequence[str]) -> None:
     typed, as_json = parse_with_json(
         _Arguments, arguments, command="predict", more_help=_HELP, printed="a line of JSON a text"
     )
-    trained = load_trained(typed.model)
+    trained = load_trained(typed.model, device=typed.device)
     predictions = predict_examples(trained, _read(trained, typed), abstaining=typed)
     if typed.threshold is not None:
         _tell_abstentions(trained, predictions, typed.threshold)

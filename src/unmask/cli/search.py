@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from unmask.cli.arguments import parse_with_json, print_json, recipe_arguments
+from unmask.cli.arguments import name_first, parse_with_json, print_json, recipe_arguments
 from unmask.cli.tables import evaluations_table
 from unmask.errors import Interrupted
 from unmask.reporting.search import count_states, format_setting
@@ -32,10 +32,8 @@ def run(arguments: Sequence[str]) -> None:
     from unmask.workflows.search import search
     from unmask.workflows.search_settings import SearchSettings
 
-    if arguments and not arguments[0].startswith("-"):
-        arguments = ["--task", *arguments]
     settings, as_json = parse_with_json(
-        SearchSettings, recipe_arguments(arguments), command="search", more_help=_EXAMPLES
+        SearchSettings, recipe_arguments(name_first(arguments)), command="search", more_help=_EXAMPLES
     )
     try:
         result = search(settings)

@@ -44,6 +44,8 @@ def seeds_table(seeds: dict[str, Any]) -> Table:
             notes = {"kept": entry["seed"] == seeds["best_seed"], "collapsed": entry["is_collapsed"]}
             note = ", ".join(name for name, holds in notes.items() if holds)
             table.add_row(Text(data), f"{entry['seed']}", *(f"{values[name]:.4f}" for name in metrics), note)
+        for entry in seeds.get("diverged", []):
+            table.add_row(Text(data), f"{entry['seed']}", *("" for _ in metrics), "diverged")
         over = [summaries[name] for name in metrics]
         table.add_row(Text(data), "mean", *(f"{summary['mean']:.4f}" for summary in over), "", style="bold")
         stds = ("" if summary["std"] is None else f"{summary['std']:.4f}" for summary in over)

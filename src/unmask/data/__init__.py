@@ -14,7 +14,7 @@ from unmask.data.scores import read_score
 from unmask.data.splits import split_indices
 from unmask.data.tables import Table, names_a_file, read_table
 from unmask.data.tagged import TaggedFormat, TaggedSentence, find_broken_spans, read_tagged
-from unmask.data.windows import choose_windows, plan_windows, stitch_rows
+from unmask.data.windows import choose_windows, plan_windows
 
 __all__ = [
     "Answer",
@@ -36,5 +36,4 @@ __all__ = [
     "read_tagged",
     "split_by_article",
     "split_indices",
-    "stitch_rows",
 ]

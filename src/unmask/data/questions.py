@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import reprlib
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -21,7 +20,7 @@ from unmask.data.sources import NOT_TEXT, find_source, json_records, numbered_li
 from unmask.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Answer", "AnswerCheck", "QuestionExample", "QuestionFormat", "read_questions", "split_by_article"]
@@ -76,20 +75,12 @@ class AnswerCheck:
 
     Args:
         num_answers: all of them.
-        num_right: those that stood where they were said to.
-        num_located: those of which no place was said, and that occur once.
-        num_repaired: those that stood elsewhere and occur once: their start was corrected. Also those that occur only
-            without the blanks around them.
-        num_ambiguous: those without a right place that occur several times. They were given the occurrence nearest to
-            the place that was said, or the first where none was.
-        findings: one for each answer that was repaired or is ambiguous.
+        findings: one for each answer that did not stand where it was said to. "repaired_answer": it occurs once
+            elsewhere, or only without the blanks around it, and its start was corrected. "ambiguous_answer": it occurs
+            several times, and was given the occurrence nearest to the place that was said, or the first where none was.
     """
 
     num_answers: int
-    num_right: int
-    num_located: int
-    num_repaired: int
-    num_ambiguous: int
     findings: tuple[Finding, ...]
 
 
@@ -169,13 +160,15 @@ def read_questions(
         raise DataError("questions are read from a file: name one", path=source)
     if format not in (None, "squad", "jsonl"):
         raise SettingsError(f"there is no format {format!r} of questions: choose squad or jsonl")
-    if format is None:
-        format = "jsonl" if suffix_of(path) == ".jsonl" or _begins_with_a_question(path) else "squad"
+    first = None
+    if format is None and suffix_of(path) != ".jsonl":
+        first = read_first_line(numbered_lines(path))
+        format = "jsonl" if is_question(first) else "squad"
     reader = _Reader(path, labelled=labelled)
-    if format == "jsonl":
-        reader.read_json_lines()
+    if format == "squad":
+        reader.read_squad(first)
     else:
-        reader.read_squad()
+        reader.read_json_lines()
     if not reader.examples:
         raise DataError("there is no question in this file", path=path)
     return reader.examples, reader.check()
@@ -217,14 +210,18 @@ def split_by_article(examples: Sequence[QuestionExample], counts: Sequence[int])
     return tuple([example for _ in range(count) for example in articles[next(titles)]] for count in counts)
 
 
-def _begins_with_a_question(path: Path) -> bool:
-    """Whether the first line that is not blank is an object with a question: then there is one on each line."""
-    first = next((line for _, line in numbered_lines(path) if line.strip()), "")
+def read_first_line(lines: Iterable[tuple[int, str]]) -> Any:
+    """What the first line that is not blank holds: SQuAD's whole file, or a question; None if it is no JSON."""
+    first = next((line for _, line in lines if line.strip()), "")
     try:
-        record = json.loads(first)
+        return json.loads(first)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and "question" in record
+        return None
+
+
+def is_question(first: Any) -> bool:
+    """Whether the first line holds a question: then there is one on each line, whatever the name of the file."""
+    return isinstance(first, dict) and "question" in first
 
 
 @dataclass
@@ -235,24 +232,20 @@ class _Reader:
     labelled: bool
     examples: list[QuestionExample] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    num_answers: Counter[str] = field(default_factory=Counter)  # by what came of the check
+    num_answers: int = 0
     places: dict[str, _Place] = field(default_factory=dict)  # of each id
     contexts: dict[str, tuple[int, str]] = field(default_factory=dict)  # number, and the one string to share
 
     def check(self) -> AnswerCheck:
-        return AnswerCheck(
-            num_answers=self.num_answers.total(),
-            num_right=self.num_answers["right"],
-            num_located=self.num_answers["located"],
-            num_repaired=self.num_answers["repaired_answer"],
-            num_ambiguous=self.num_answers["ambiguous_answer"],
-            findings=tuple(self.findings),
-        )
+        return AnswerCheck(num_answers=self.num_answers, findings=tuple(self.findings))
 
-    def read_squad(self) -> None:
+    def read_squad(self, first: Any) -> None:
+        """Read SQuAD's JSON; `first` is what the first line that is not blank holds, None where that is not known."""
         root = _Place(self.path)
+        lines = [line for _, line in numbered_lines(self.path)]
+        is_read = first is not None and sum(not line.isspace() for line in lines if line) == 1
         try:
-            document = json.loads("\n".join(line for _, line in numbered_lines(self.path)))
+            document = first if is_read else json.loads("\n".join(lines))
         except json.JSONDecodeError as error:
             hint = ": name a file with one object a line .jsonl" if error.msg == "Extra data" else ""
             raise DataError(f"not JSON ({error.msg}){hint}", path=self.path, line=error.lineno) from error
@@ -309,9 +302,9 @@ class _Reader:
         )
 
     def locate(self, context: str, place: _Place, text: str, start: int | None) -> Answer:
-        """The answer where it is in the context; counts what had to be done for it."""
+        """The answer where it is in the context; a finding tells what had to be done for it."""
+        self.num_answers += 1
         if start is not None and start >= 0 and context.startswith(text, start):
-            self.num_answers["right"] += 1
             return Answer(text, start)
         said = text
         starts = _occurrences(text, context)
@@ -325,7 +318,6 @@ class _Reader:
             raise place.error(problem)
         found = min(starts, key=lambda position: abs(position - (start or 0)))  # the first where none is said
         if len(starts) == 1 and start is None and text == said:
-            self.num_answers["located"] += 1
             return Answer(text, found)
         if len(starts) == 1:
             kind = "repaired_answer"
@@ -340,7 +332,6 @@ class _Reader:
                 f"the answer {reprlib.repr(said)} occurs {len(starts)} times, and {said_place}: the {which}, at "
                 f"{found}, is taken. Say which"
             )
-        self.num_answers[kind] += 1
         self.findings.append(Finding(kind, problem, str(self.path), place.line, place.keys or None))
         return Answer(text, found)
 

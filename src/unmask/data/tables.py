@@ -32,6 +32,7 @@ from unmask.data.sources import (
 from unmask.errors import DataError
 
 if TYPE_CHECKING:
+    from _csv import Reader
     from collections.abc import Iterable, Iterator, Sequence
 
     import datasets
@@ -41,6 +42,7 @@ __all__ = ["Table", "names_a_file", "read_table"]
 
 _LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit, 131,072, is shorter than some documents
 _SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl", ".json", ".parquet")
+_OF_TAGS = (".conll", ".conllu", ".bio", ".iob")  # what files of tags are often called
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,8 @@ def read_table(
 
 
 def names_a_file(source: str | Path) -> bool:
-    """Whether this is the name of a file `read_table` reads, and not of a data set."""
-    return suffix_of(Path(source)) in _SUFFIXES
+    """Whether this is the name of a file that `read_table` or `read_tagged` reads, and not of a data set."""
+    return suffix_of(Path(source)) in (*_SUFFIXES, *_OF_TAGS)
 
 
 def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -141,9 +143,14 @@ def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, line.split("\t")
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_reader(lines: Iterable[str]) -> Reader:
+    """A reader of the lines of a CSV file, given without their ends; its `line_num` counts those it has read."""
     csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader((line + "\n" for _, line in numbered_lines(path)), strict=True)
+    return csv.reader((line + "\n" for line in lines), strict=True)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv_reader(line for _, line in numbered_lines(path))
     start = 1
     try:
         for row in reader:

@@ -18,13 +18,20 @@ from __future__ import annotations
 
 import re
 import reprlib
-import unicodedata
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from unmask.data.conllu import CONLLU_COLUMNS, CONLLU_ID, read_conllu
 from unmask.data.findings import Finding
 from unmask.data.sources import NOT_TEXT, find_source, json_records, numbered_lines, suffix_of
-from unmask.data.tagged_sentence import TaggedSentence, blocks_of, column_index, filled, find_tokens, joined_offsets
+from unmask.data.tagged_sentence import (
+    TaggedSentence,
+    blocks_of,
+    column_index,
+    filled,
+    find_tokens,
+    is_character,
+    joined_offsets,
+)
 from unmask.errors import DataError, SettingsError
 from unmask.metrics.tag_schemes import detect_scheme, find_malformed
 
@@ -40,6 +47,7 @@ __all__ = ["TaggedFormat", "TaggedSentence", "find_broken_spans", "read_tagged"]
 TaggedFormat: TypeAlias = Literal["columns", "conllu", "jsonl", "characters"]
 
 _HEAD = re.compile("#+ ")  # what a comment begins with, and a row of blank-separated columns whose word is "#"
+_BLANKS = re.compile("[ \t]+")
 _FORMATS = ("columns", "conllu", "jsonl", "characters")
 
 
@@ -75,7 +83,8 @@ def read_tagged(
             the first column, `tokens`. CoNLL-U and files of characters keep them in one place only.
         tag_column: where the tags are, likewise; a name (`upos`, `xpos`, `deprel`, `feats`, ...) in CoNLL-U. If None,
             the last column, `tags` or `ner_tags`, `upos`.
-        labelled: whether to read tags; without, the file needs none.
+        labelled: whether to read tags; without, the file needs none, but for one of characters, whose rows have two
+            columns all the same.
         data_dir: the data folder; if None, the environment variable UNMASK_DATA_DIR names it.
 
     Raises:
@@ -111,9 +120,7 @@ def read_tagged(
     return sentences
 
 
-def find_broken_spans(
-    sentences: Iterable[TaggedSentence], *, scheme: TagScheme | None = None, strict: bool = False
-) -> list[Finding]:
+def find_broken_spans(sentences: Iterable[TaggedSentence], *, scheme: TagScheme | None = None) -> list[Finding]:
     """Tags that their scheme does not allow where they stand, such as an I- tag with no B- before it.
 
     They are no error: the spans are read all the same (`unmask.metrics.read_spans`), an I- without a B- begins one.
@@ -122,13 +129,12 @@ def find_broken_spans(
         sentences: those without tags are passed over.
         scheme: how spans are tagged; if None, `detect_scheme` tells. Tags that mark no spans, such as parts of speech,
             are never found.
-        strict: whether the first is an error.
 
     Returns:
         One finding for each such tag, in order, of the kind `broken_span`.
 
     Raises:
-        DataError: one was found, and `strict`; or a tag is none of a given scheme's.
+        DataError: a tag is none of a given scheme's.
     """
     tagged = [(sentence, sentence.tags) for sentence in sentences if sentence.tags is not None]
     scheme = scheme or detect_scheme(tags for _, tags in tagged)
@@ -141,15 +147,14 @@ def find_broken_spans(
         except DataError as error:
             raise DataError(error.problem, path=sentence.source, line=sentence.line) from error
         for position, _, problem in malformed:
-            finding = Finding(
-                "broken_span",
-                f"{problem}: correct the tag, or name the scheme if it is not {scheme}",
-                sentence.source,
-                sentence.lines[position],
+            findings.append(
+                Finding(
+                    "broken_span",
+                    f"{problem}: correct the tag, or name the scheme if it is not {scheme}",
+                    sentence.source,
+                    sentence.lines[position],
+                )
             )
-            if strict:
-                raise finding.as_error()
-            findings.append(finding)
     return findings
 
 
@@ -162,9 +167,9 @@ def _recognise(lines: Lines) -> TaggedFormat:
         return "columns"
     rows = [line.split("\t") for line in content]
     if content[0].startswith("## "):
-        if all(_is_character(row[0]) for row in rows if not row[0].startswith("##")):
+        if all(is_character(row[0]) for row in rows if not row[0].startswith("##")):
             return "characters"
-    elif all(len(row) == 2 and len(row[0]) == 1 for row in rows) and any(row[0] == " " for row in rows):
+    elif all(len(row) == 2 and is_character(row[0]) for row in rows) and any(row[0] == " " for row in rows):
         return "characters"
     first = next((row for row in rows if not row[0].startswith("#")), rows[0])
     return "conllu" if len(first) == len(CONLLU_COLUMNS) and CONLLU_ID.fullmatch(first[0]) else "columns"
@@ -178,8 +183,13 @@ def _read_columns(
     plain_rows = [line for line in content if not line.startswith("#")] or content
     if not plain_rows:
         return []
-    separator = "\t" if "\t" in plain_rows[0] else None  # None: any run of blanks
-    num_columns = len(plain_rows[0].split(separator))
+    has_tabs = "\t" in plain_rows[0]
+
+    def cells(line: str) -> list[str]:
+        # The other blanks of Unicode stand inside words: 10\xa0000.
+        return line.split("\t") if has_tabs else _BLANKS.split(line.strip(" \t"))
+
+    num_columns = len(cells(plain_rows[0]))
     word_index = column_index(word_column, num_columns, path)
     tag_index = column_index(tag_column, num_columns, path) if labelled else None
     if word_index == tag_index:
@@ -191,16 +201,16 @@ def _read_columns(
         )
     tags_there = {
         row[tag_index]
-        for row in (line.split(separator) for line in content if not _HEAD.match(line))
+        for row in (cells(line) for line in content if not _HEAD.match(line))
         if tag_index is not None and len(row) == num_columns
     }
 
     def is_comment(line: str) -> bool:
-        row = line.split(separator)
+        row = cells(line)
         if not line.startswith("#") or len(row) != num_columns:
             return line.startswith("#")
         is_unknown = tag_index is not None and row[tag_index] not in tags_there
-        return bool(_HEAD.match(line)) and (separator == "\t" or is_unknown)
+        return bool(_HEAD.match(line)) and (has_tabs or is_unknown)
 
     sentences = []
     for block in blocks_of(lines):
@@ -210,10 +220,10 @@ def _read_columns(
             continue
         words, tags = [], []
         for number, line in block:
-            row = line.split(separator)
+            row = cells(line)
             if len(row) != num_columns:
                 raise DataError(
-                    f"expected {num_columns} columns between {'tabs' if separator else 'blanks'}, as in the first row, "
+                    f"expected {num_columns} columns between {'tabs' if has_tabs else 'blanks'}, as in the first row, "
                     f"and found {len(row)}: correct the row",
                     path=path,
                     line=number,
@@ -251,7 +261,7 @@ def _read_characters(path: Path, lines: Lines, *, labelled: bool) -> list[Tagged
                     line=number,
                 )
             character = filled(row[0], path, number, "1")
-            if not _is_character(character):
+            if not is_character(character):
                 raise DataError(
                     f"expected one character and found {reprlib.repr(character)}: correct the row, or read columns",
                     path=path,
@@ -262,14 +272,6 @@ def _read_characters(path: Path, lines: Lines, *, labelled: bool) -> list[Tagged
             name = heads[-1].removeprefix("##").split("\t")[0].strip() if heads else None
             sentences.append(_sentence_of_characters(path, block[0][0], rows, labelled=labelled, name=name))
     return sentences
-
-
-def _is_character(value: str) -> bool:
-    """Whether this is one character, with any accents and joiners; or the letters of one Hangul syllable."""
-    if len(value) == 1:
-        return True
-    composed = unicodedata.normalize("NFC", value)
-    return all(unicodedata.category(point) in ("Mn", "Mc", "Me", "Cf", "Sk") for point in composed[1:])
 
 
 def _sentence_of_characters(
@@ -336,7 +338,7 @@ def _read_json_lines(
             )
         name = record.get("id")
         rows.append((number, words, tags, text, None if name is None else str(name)))
-    by_character = all(len(word) == 1 for _, words, *_ in rows for word in words) and any(
+    by_character = all(is_character(word) for _, words, *_ in rows for word in words) and any(
         word.isspace() for _, words, *_ in rows for word in words
     )
 

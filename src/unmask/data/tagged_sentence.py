@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,7 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Column", "Lines", "TaggedSentence", "blocks_of", "column_index", "filled", "find_tokens", "joined_offsets"]
+__all__ = [
+    "Column",
+    "Lines",
+    "TaggedSentence",
+    "blocks_of",
+    "column_index",
+    "filled",
+    "find_tokens",
+    "is_character",
+    "is_joining",
+    "joined_offsets",
+]
+
+_JOINING = ("Mn", "Mc", "Me", "Cf")  # accents, vowel signs, joiners, variation selectors
+_SKIN_TONES = ("\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}", "\N{EMOJI MODIFIER FITZPATRICK TYPE-6}")
 
 Column: TypeAlias = "str | int"
 Lines: TypeAlias = "list[tuple[int, str]]"
@@ -63,6 +78,21 @@ class TaggedSentence:
             return [(i, i + 1) for i in range(len(self.words))]
         breaks = [i + 1 for i, (left, right) in enumerate(pairwise(self.offsets)) if left[1] < right[0]]
         return list(pairwise([0, *breaks, len(self.words)]))
+
+
+def is_character(value: str) -> bool:
+    """Whether this is one character as people count them, with any accents and joiners; or a Hangul syllable's letters.
+
+    The latter are how macOS writes a syllable.
+    """
+    if len(value) == 1:
+        return True
+    return value != "" and all(map(is_joining, unicodedata.normalize("NFC", value)[1:]))
+
+
+def is_joining(point: str) -> bool:
+    """Whether a code point belongs to the character before it: an accent, a vowel sign, a joiner, an emoji's colour."""
+    return unicodedata.category(point) in _JOINING or _SKIN_TONES[0] <= point <= _SKIN_TONES[1]
 
 
 def blocks_of(lines: Lines) -> Iterator[Lines]:

@@ -13,40 +13,48 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unmask.errors import SettingsError
+from unmask.ragged import Ragged, offsets_of, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import ArrayLike, NDArray
 
-    from numpy.typing import NDArray
-
-__all__ = ["choose_windows", "plan_windows", "stitch_rows"]
+__all__ = ["choose_windows", "plan_windows"]
 
 
-def plan_windows(length: int, size: int, stride: int) -> list[tuple[int, int]]:
-    """The windows of a sequence, as half-open ranges of its tokens.
+def plan_windows(lengths: ArrayLike, sizes: ArrayLike, strides: ArrayLike, *, evenly: bool = False) -> Ragged:
+    """The windows of each sequence, as half-open ranges of its tokens.
+
+    They start at 0, `stride`, 2 `stride`, ... and end with the first that reaches the end: every token is in one at
+    least, and all but the last hold `size` tokens. Or, `evenly`, all are full and start at even distances.
 
     Args:
-        length: tokens of the sequence.
-        size: tokens a window may hold.
-        stride: tokens from one window's start to the next, at most `size`: BERT's `doc_stride`. (The argument `stride`
-            of Hugging Face's tokenizers is another thing, the overlap: `size - stride`.)
+        lengths: tokens of each of N sequences, int, (N,).
+        sizes: tokens a window may hold, one number or one a sequence.
+        strides: tokens from one window's start to the next, at most: BERT's `doc_stride`; likewise. One beyond the size
+            counts as that, so that no token is left out. (The argument `stride` of Hugging Face's tokenizers is another
+            thing, the overlap: `size - stride`.)
+        evenly: whether starts lie at even distances, so that the last window ends where the sequence does.
 
     Returns:
-        Ranges `(start, stop)` that start at 0, `stride`, 2 `stride`, ... and end with the first that reaches the end;
-        every token is in one at least. All but the last hold `size` tokens.
+        For each sequence `(start, stop)` of its windows, int64, (windows, 2).
 
     Raises:
-        SettingsError: a window would hold nothing, or tokens between two windows would be in neither.
+        SettingsError: a window would hold nothing, or start where the one before it does.
     """
-    if size < 1:
-        raise SettingsError(f"a window must hold at least one token, not {size}")
-    if not 1 <= stride <= size:
-        raise SettingsError(f"the stride must lie between 1 and the window's {size} tokens, not at {stride}")
-    num_windows = 1 + max(0, -(-(length - size) // stride))
-    return [(start, min(start + size, length)) for start in range(0, num_windows * stride, stride)]
+    lengths, sizes, strides = np.broadcast_arrays(*(np.asarray(each, np.int64) for each in (lengths, sizes, strides)))
+    for what, least in (("window", sizes), ("stride", strides)):
+        if least.min(initial=1) < 1:
+            raise SettingsError(f"a {what} must have at least one token, not {least.min()}")
+    last = np.maximum(0, lengths - sizes)  # where a window that reaches the end starts
+    num_steps = -(-last // np.minimum(strides, sizes))
+    of = np.repeat(np.arange(len(lengths)), num_steps + 1)
+    numbers = ranges(np.zeros_like(num_steps), num_steps + 1)
+    starts = numbers * last[of] // np.maximum(1, num_steps[of]) if evenly else numbers * np.minimum(strides, sizes)[of]
+    stops = np.minimum(starts + sizes[of], lengths[of])
+    return Ragged(np.stack((starts, stops), axis=1), offsets_of(num_steps + 1))
 
 
-def choose_windows(length: int, windows: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+def choose_windows(length: int, windows: ArrayLike) -> NDArray[np.int64]:
     """For each token, the window that shows most of what stands around it.
 
     A window `(start, stop)` shows `min(t - start, stop - 1 - t)` tokens on the poorer side of token t. The window where
@@ -54,7 +62,7 @@ def choose_windows(length: int, windows: Sequence[tuple[int, int]]) -> NDArray[n
 
     Args:
         length: tokens of the sequence.
-        windows: half-open ranges that hold every token together.
+        windows: half-open ranges that hold every token together, int, (windows, 2).
 
     Returns:
         `(length,)`: the index of a window.
@@ -64,7 +72,7 @@ def choose_windows(length: int, windows: Sequence[tuple[int, int]]) -> NDArray[n
     """
     chosen = np.zeros(length, np.int64)
     most = np.full(length, -1, np.int64)
-    for index, (start, stop) in enumerate(windows):
+    for index, (start, stop) in enumerate(np.asarray(windows, np.int64).tolist()):
         if not 0 <= start <= stop <= length:
             raise ValueError(f"window {index}, ({start}, {stop}), is no range of {length} tokens")
         left = np.arange(stop - start)
@@ -75,15 +83,3 @@ def choose_windows(length: int, windows: Sequence[tuple[int, int]]) -> NDArray[n
     if (most < 0).any():
         raise ValueError(f"token {int(np.argmax(most < 0))} is in no window")
     return chosen
-
-
-def stitch_rows(length: int, windows: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """Which rows to keep of the windows' rows, end to end, so that each token has one, in order.
-
-    With `values` of shape `(sum of the windows' tokens, ...)`, one row for each token of each window, those of the
-    sequence are `values[stitch_rows(length, windows)]`, `(length, ...)`. Arguments and errors: see `choose_windows`.
-    """
-    bounds = np.array(windows, np.int64).reshape(-1, 2)
-    chosen = choose_windows(length, windows)
-    first_rows = np.cumsum(bounds[:, 1] - bounds[:, 0]) - (bounds[:, 1] - bounds[:, 0])
-    return (first_rows - bounds[:, 0])[chosen] + np.arange(length)

@@ -31,7 +31,7 @@ from unmask.metrics.comparison import (
     summarize_seeds,
 )
 from unmask.metrics.multilabel import MultilabelReport, multilabel_metrics, multilabel_report
-from unmask.metrics.null_threshold import NullThreshold, apply_null_threshold, find_best_threshold, tune_null_threshold
+from unmask.metrics.null_threshold import apply_null_threshold, find_best_threshold, tune_null_threshold
 from unmask.metrics.question_answering import (
     AnswerRules,
     AnswerScores,
@@ -62,7 +62,7 @@ from unmask.metrics.tag_schemes import (
     scheme_of_tags,
     write_spans,
 )
-from unmask.metrics.tagging import SpanScores, TaggingReport, span_counts, span_f1, tagging_metrics, tagging_report
+from unmask.metrics.tagging import SpanScores, TaggingReport, tagging_metrics, tagging_report
 
 __all__ = [
     "Abstention",
@@ -77,7 +77,6 @@ __all__ = [
     "MalformedTag",
     "McNemarTest",
     "MultilabelReport",
-    "NullThreshold",
     "PairedTest",
     "QuestionAnsweringReport",
     "RegressionReport",
@@ -124,8 +123,6 @@ __all__ = [
     "scheme_of_tags",
     "score_answers",
     "softmax",
-    "span_counts",
-    "span_f1",
     "spearman",
     "summarize_seeds",
     "tagging_metrics",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Interval", "bootstrap_interval", "bootstrap_mean", "bootstrap_sums", "check_statistics"]
+__all__ = ["Interval", "bootstrap_interval", "bootstrap_mean", "bootstrap_sums", "check_statistics", "draw_counts"]
 
 _BLOCK = 4_000_000  # numbers drawn at a time: 32 MB
 
@@ -91,7 +91,7 @@ def bootstrap_sums(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of a function of sums over texts: `bootstrap_sums(span_f1, span_counts(...))`.
+    """Percentile interval of a function of sums over texts, such as F1 of the spans of each.
 
     Args:
         metric: from sums (R, K), one row per resample, to scores (R,).
@@ -102,12 +102,7 @@ def bootstrap_sums(
         ValueError: as `bootstrap_interval`; statistics are not (N, K).
     """
     statistics = check_statistics(statistics)
-    size = len(statistics)
-    sums = []
-    for block in _resample(size, num_resamples, seed):
-        rows = np.arange(len(block))[:, None] * size
-        times_drawn = np.bincount((block + rows).ravel(), minlength=block.size).reshape(block.shape)
-        sums.append(times_drawn.astype(np.float64) @ statistics)
+    sums = [times @ statistics for times in draw_counts(len(statistics), num_resamples, seed)]
     value = metric(statistics.sum(0, keepdims=True))[0]
     return _interval(float(value), metric(np.concatenate(sums)), level)
 
@@ -138,13 +133,30 @@ def check_statistics(statistics: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _resample(size: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def draw_counts(size: int, num_resamples: int, seed: int, *, width: int = 1) -> Iterator[NDArray[np.float64]]:
+    """How often each text is drawn, resample by resample: (some, size) at a time, each row of sum `size`.
+
+    Args:
+        size: number of texts, N.
+        num_resamples: how many to draw in all.
+        seed: what to draw.
+        width: numbers that are made of each resample; of many, fewer resamples are drawn at a time.
+
+    Raises:
+        ValueError: there are no texts, or fewer than 1 resample.
+    """
+    for block in _resample(size, num_resamples, seed, width=width):
+        rows = np.arange(len(block))[:, None] * size
+        yield np.bincount((block + rows).ravel(), minlength=block.size).reshape(block.shape).astype(np.float64)
+
+
+def _resample(size: int, num_resamples: int, seed: int, *, width: int = 1) -> Iterator[NDArray[np.int64]]:
     """Indices drawn with replacement, (some, size) at a time."""
     if size < 1:
         raise ValueError("no texts: there is nothing to resample")
     if num_resamples < 1:
         raise ValueError(f"{num_resamples} resamples: draw at least 1")
-    step = max(1, _BLOCK // size)
+    step = max(1, _BLOCK // max(size, width))
     for first in range(0, num_resamples, step):
         which = np.arange(first, min(first + step, num_resamples))
         numbers = counted.uniform(counted.keys(seed, which)[:, None], np.arange(size))

@@ -106,7 +106,7 @@ class CalibrationReport:
     num_examples: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and dictionaries, ready for JSON; `from_dict` reads them back."""
+        """Plain lists and dictionaries, ready for JSON."""
         return {
             "num_examples": self.num_examples,
             "temperature": self.temperature,
@@ -114,17 +114,6 @@ class CalibrationReport:
             "bins": _with_lists(asdict(self.bins)),
             "curve": _with_lists(asdict(self.curve)),
         }
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> CalibrationReport:
-        """The report that `to_dict` wrote; keys of other writers are passed over."""
-        return cls(
-            temperature=content["temperature"],
-            metrics=dict(content["metrics"]),
-            bins=ReliabilityBins(**_with_tuples(content["bins"])),
-            curve=CoverageRisk(**_with_tuples(content["curve"])),
-            num_examples=content["num_examples"],
-        )
 
 
 def softmax(logits: ArrayLike, *, temperature: float = 1.0) -> NDArray[np.float64]:
@@ -334,7 +323,3 @@ def _check(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.
 
 def _with_lists(content: dict[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
-
-
-def _with_tuples(content: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}

@@ -16,7 +16,7 @@ from unmask import counted
 from unmask.metrics.bootstrap import check_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -30,7 +30,7 @@ __all__ = [
     "summarize_seeds",
 ]
 
-_BLOCK = 4_000_000  # swaps drawn at a time
+_BLOCK = 4_000_000  # swaps drawn, or sums made of them, at a time
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,8 @@ class SeedSummary:
     max: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON; `from_dict` reads them back."""
+        """Plain lists and numbers, ready for JSON."""
         return {**asdict(self), "values": list(self.values)}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> SeedSummary:
-        """The summary that `to_dict` wrote."""
-        return cls(**{**content, "values": tuple(content["values"])})
 
 
 def mcnemar_test(first_is_right: ArrayLike, second_is_right: ArrayLike) -> McNemarTest:
@@ -198,7 +193,7 @@ def paired_permutation_test(
     # Ways that make the same difference may differ in the last digits, as sums do in another order.
     at_least = abs(observed[0] - observed[1]) - 1e-12 * (abs(observed[0]) + abs(observed[1]))
     num_extreme = num_tried = 0
-    for is_swapped in _swaps(len(swapped), num_resamples, is_exact, seed):
+    for is_swapped in _swaps(len(swapped), num_resamples, is_exact, seed, width=a.shape[1]):
         added = is_swapped.astype(np.float64) @ swapped
         differences = score(a.sum(0) + added) - score(b.sum(0) - added)
         if not np.isfinite(differences).all():
@@ -236,34 +231,30 @@ def summarize_seeds(values: Sequence[float]) -> SeedSummary:
     )
 
 
-def is_collapsed(predictions: ArrayLike, labels: ArrayLike | None = None, *, tolerance: float = 0.0) -> bool:
+def is_collapsed(predictions: Sequence[Hashable], labels: Sequence[Hashable] | None = None) -> bool:
     """Whether a classifier gives all texts one label, as a run does that has learned nothing but the most frequent one.
 
     Args:
-        predictions: label ids or names, (N,).
+        predictions: label ids or names, one per text.
         labels: the true ones; if they too are all the same, answering so is right and not a collapse.
-        tolerance: share of texts that may have another prediction, in [0, 1).
 
     Raises:
-        ValueError: there are no predictions, or the tolerance is outside [0, 1).
+        ValueError: there are no predictions.
     """
-    array = np.asarray(predictions)
-    if array.ndim != 1 or not len(array):
-        raise ValueError(f"predictions of shape {array.shape}: give one per text, and at least one")
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance {tolerance} is no share in [0, 1)")
-    if labels is not None and len(np.unique(np.asarray(labels))) == 1:
-        return False
-    most_frequent = int(np.unique(array, return_counts=True)[1].max())
-    return len(array) - most_frequent <= tolerance * len(array)
+    if not predictions:
+        raise ValueError("no predictions: there is nothing to judge")
+    return len(set(predictions)) == 1 and (labels is None or len(set(labels)) > 1)
 
 
-def _swaps(number: int, num_resamples: int, is_exact: bool, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Which of the texts to swap, 0 or 1, (some, number) at a time: all ways, or some drawn."""
+def _swaps(number: int, num_resamples: int, is_exact: bool, seed: int, *, width: int) -> Iterator[NDArray[np.uint8]]:
+    """Which of the texts to swap, 0 or 1, (some, number) at a time: all ways, or some drawn.
+
+    Of each way `width` sums are made, so that of many fewer ways are given at a time.
+    """
     if num_resamples < 1:
         raise ValueError(f"{num_resamples} resamples: draw at least 1")
     total = 2**number if is_exact else num_resamples
-    step = max(1, _BLOCK // max(number, 1))
+    step = max(1, _BLOCK // max(number, width, 1))
     num_words = -(-number // 64)  # 64 swaps in each number drawn
     for first in range(0, total, step):
         which = np.arange(first, min(first + step, total), dtype=np.uint64)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.metrics.classification import ClassScores
+from unmask.metrics.ratios import divide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,10 +133,6 @@ def _scores(
     """Precision, recall and F1 over an axis, or over everything."""
     true, predicted = np.asarray(labels.sum(axis)), np.asarray(predictions.sum(axis))
     correct = np.asarray((labels & predictions).sum(axis))
-
-    def divide(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
-        return np.divide(above, below, out=np.zeros(above.shape), where=below != 0)
-
     return divide(correct, predicted), divide(correct, true), divide(2 * correct, true + predicted)
 
 

@@ -7,7 +7,7 @@ the answer becomes the empty text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,24 +17,7 @@ if TYPE_CHECKING:
 
     from unmask.metrics.question_answering import AnswerScores
 
-__all__ = ["NullThreshold", "apply_null_threshold", "find_best_threshold", "tune_null_threshold"]
-
-
-@dataclass(frozen=True)
-class NullThreshold:
-    """When to answer nothing.
-
-    Args:
-        threshold: the prediction becomes empty where the null score is above it.
-        score: mean score of the questions it was chosen on, with the threshold applied.
-        score_without: the same if every question is answered as predicted.
-        share_answered: share of questions whose null score is not above it.
-    """
-
-    threshold: float
-    score: float
-    score_without: float
-    share_answered: float
+__all__ = ["apply_null_threshold", "find_best_threshold", "tune_null_threshold"]
 
 
 def apply_null_threshold(scores: AnswerScores, null_scores: ArrayLike, threshold: float) -> AnswerScores:
@@ -89,12 +72,12 @@ def find_best_threshold(
 
 def tune_null_threshold(
     scores: AnswerScores, null_scores: ArrayLike, *, metric: Literal["exact_match", "f1"] = "f1"
-) -> NullThreshold:
+) -> float:
     """Choose the threshold to keep with a model: the one which, applied to these questions, scores best.
 
-    Its score is what `apply_null_threshold` then gives. It lies midway between two null scores, so that
-    rounding does not matter; below the lowest where nothing should be answered, at the highest where everything should.
-    Of equally good ones the lowest is chosen.
+    A prediction becomes empty where its null score is above it (`apply_null_threshold`). It lies midway between two
+    null scores, so that rounding does not matter; below the lowest where nothing should be answered, at the highest
+    where everything should. Of equally good ones the lowest is chosen.
 
     Args:
         scores, null_scores, metric: as `find_best_threshold`.
@@ -111,19 +94,12 @@ def tune_null_threshold(
     possible = np.concatenate([[True], ordered[1:] > ordered[:-1], [True]])
     k = int(np.argmax(np.where(possible, sums, -np.inf)))
     if k == 0:
-        threshold = float(np.nextafter(ordered[0], -np.inf))
-    elif k == len(ordered):
-        threshold = float(ordered[-1])
-    else:
-        low, high = float(ordered[k - 1]), float(ordered[k])
-        middle = low + (high - low) / 2
-        threshold = middle if middle < high else low
-    return NullThreshold(
-        threshold=threshold,
-        score=float(getattr(apply_null_threshold(scores, null_scores, threshold), metric).mean()),
-        score_without=float(kept.mean()),
-        share_answered=k / len(ordered),
-    )
+        return float(np.nextafter(ordered[0], -np.inf))
+    if k == len(ordered):
+        return float(ordered[-1])
+    low, high = float(ordered[k - 1]), float(ordered[k])
+    middle = low + (high - low) / 2
+    return middle if middle < high else low
 
 
 def _check_null_scores(scores: AnswerScores, null_scores: ArrayLike) -> NDArray[np.float64]:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask import counted
-from unmask.metrics.bootstrap import Interval
+from unmask.metrics.bootstrap import Interval, draw_counts
 from unmask.metrics.comparison import PairedTest, paired_permutation_test
+from unmask.metrics.ratios import divide
 
 __all__ = [
     "FromSums",
@@ -33,8 +34,6 @@ __all__ = [
 
 Numbers = NDArray[np.float64]
 FromSums = Callable[[Numbers], Numbers]
-
-_BLOCK = 4_000_000  # numbers drawn at a time: 32 MB
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def ratio_score(of: Callable[[Any], tuple[float, float]]) -> SummedScore:
     """One sum over another: words right over words, or twice the spans right over those true and predicted."""
     return SummedScore(
         terms=lambda things: np.array([of(thing) for thing in things], np.float64),
-        from_sums=lambda sums: _divide(sums[:, 0], sums[:, 1]),
+        from_sums=lambda sums: divide(sums[:, 0], sums[:, 1]),
     )
 
 
@@ -85,7 +84,7 @@ def correlation_score(of: Callable[[Any], tuple[float, float]]) -> SummedScore:
         spreads = (xx - x * x / count, yy - y * y / count)
         is_constant = (spreads[0] <= 1e-12 * xx) | (spreads[1] <= 1e-12 * yy)  # what rounding leaves of nothing
         root = np.sqrt(np.where(is_constant, 0.0, spreads[0] * spreads[1]))
-        return np.clip(_divide(xy - x * y / count, root), -1, 1)
+        return np.clip(divide(xy - x * y / count, root), -1, 1)
 
     return SummedScore(terms=terms, from_sums=from_sums)
 
@@ -123,20 +122,20 @@ def label_scores(
         both, right, given = parts(sums)
         count, hits = right.sum(1), both.sum(1)
         spread = (count**2 - (given**2).sum(1)) * (count**2 - (right**2).sum(1))
-        return _divide(hits * count - (right * given).sum(1), np.sqrt(spread))
+        return divide(hits * count - (right * given).sum(1), np.sqrt(spread))
 
     def f1(sums: Numbers) -> Numbers:
         both, right, given = parts(sums)
-        each = _divide(2 * both, right + given)
-        return each[:, 1] if number == 2 else _divide(each.sum(1), ((right + given) > 0).sum(1).astype(np.float64))
+        each = divide(2 * both, right + given)
+        return each[:, 1] if number == 2 else divide(each.sum(1), ((right + given) > 0).sum(1).astype(np.float64))
 
     def micro_f1(sums: Numbers) -> Numbers:
         both, right, given = (part.sum(1) for part in parts(sums))
-        return _divide(2 * both, right + given)
+        return divide(2 * both, right + given)
 
     def macro_f1(sums: Numbers) -> Numbers:
         both, right, given = parts(sums)
-        return _divide(2 * both, right + given).mean(1)
+        return divide(2 * both, right + given).mean(1)
 
     makers: dict[str, FromSums] = {"mcc": mcc, "f1": f1, "micro_f1": micro_f1, "macro_f1": macro_f1}
     return {name: SummedScore(terms=terms, from_sums=from_sums) for name, from_sums in makers.items()}
@@ -199,14 +198,11 @@ def bootstrap_difference(
         raise ValueError(f"{sorted(sizes)} examples: give each model the same, and at least one")
     if num_resamples < 1 or not 0 < level < 1:
         raise ValueError(f"{num_resamples} resamples and a level of {level}: draw at least 1, at a level in (0, 1)")
-    size = sizes.pop()
-    differences = []
-    step = max(1, _BLOCK // size)
-    for begin in range(0, num_resamples, step):
-        which = counted.keys(seed, np.arange(begin, min(begin + step, num_resamples)))
-        drawn = (counted.uniform(which[:, None], np.arange(size)) * size).astype(np.int64)
-        rows = np.arange(len(drawn))[:, None] * size
-        times = np.bincount((drawn + rows).ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+    size, width = sizes.pop(), max(terms.shape[1] for terms in (*first, *second))
+    differences: list[Numbers] = []
+    begin = 0
+    for times in draw_counts(size, num_resamples, seed, width=width):
+        which = counted.keys(seed, np.arange(begin, begin := begin + len(times)))
         means = []
         for number, side in enumerate((first, second), start=1):
             scores = np.stack([from_sums(times @ terms) for terms in side], axis=1)  # (R, S)
@@ -219,8 +215,3 @@ def bootstrap_difference(
     return Interval(
         value=float(ends[0] - ends[1]), low=float(low), high=float(high), level=level, num_resamples=num_resamples
     )
-
-
-def _divide(above: Numbers, below: Numbers) -> Numbers:
-    """Divide; 0 where there is nothing to divide by."""
-    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below != 0)

@@ -76,12 +76,14 @@ class AnswerScores:
         f1: float64 in [0, 1].
         has_answer: bool; whether the question has an answer in its text.
         is_answered: bool; whether the prediction is not the empty text.
+        rules: by which they were counted.
     """
 
     exact_match: NDArray[np.float64]
     f1: NDArray[np.float64]
     has_answer: NDArray[np.bool_]
     is_answered: NDArray[np.bool_]
+    rules: AnswerRules
 
 
 def answer_exact_match(prediction: str, answers: Sequence[str], *, rules: AnswerRules = "squad2") -> float:
@@ -117,6 +119,7 @@ def score_answers(
         f1=both[:, 1],
         has_answer=np.array([len(accepted) > 0 for accepted in answers]),
         is_answered=np.array([text != "" for text in predictions]),
+        rules=rules,
     )
 
 
@@ -172,24 +175,6 @@ class QuestionAnsweringReport:
             null_threshold=content["null_threshold"],
         )
 
-    def to_official_dict(self) -> dict[str, float]:
-        """The official program's JSON: its keys (`exact`, `HasAns_f1`, ...), scores times 100."""
-        official: dict[str, float] = {}
-        for prefix, theirs, total in (
-            ("", "", self.num_questions),
-            ("has_answer_", "HasAns_", self.num_has_answer),
-            ("no_answer_", "NoAns_", self.num_no_answer),
-        ):
-            if f"{prefix}f1" in self.metrics:
-                official[f"{theirs}exact"] = 100 * self.metrics[f"{prefix}exact_match"]
-                official[f"{theirs}f1"] = 100 * self.metrics[f"{prefix}f1"]
-                official[f"{theirs}total"] = total
-        for ours, theirs in (("best_exact_match", "best_exact"), ("best_f1", "best_f1")):
-            if ours in self.metrics:
-                official[theirs] = 100 * self.metrics[ours]
-                official[f"{theirs}_thresh"] = self.metrics[f"{ours}_threshold"]
-        return official
-
     def to_table(self) -> Table:
         """The scores of all questions, and of those with and without an answer, for the terminal."""
         from rich.table import Table
@@ -211,24 +196,19 @@ class QuestionAnsweringReport:
 
 
 def question_answering_report(
-    predictions: Sequence[str],
-    answers: Sequence[Sequence[str]],
-    *,
-    null_scores: ArrayLike | None = None,
-    null_threshold: float | None = None,
-    rules: AnswerRules = "squad2",
+    raw: AnswerScores, *, null_scores: ArrayLike | None = None, null_threshold: float | None = None
 ) -> QuestionAnsweringReport:
-    """Judge answers as the official programs do.
+    """Sum up what answers are worth as the official programs do.
 
     Args:
-        predictions, answers, rules: as `score_answers`.
+        raw: scores of the predictions as they are (`score_answers`), none of them emptied by a threshold yet.
         null_scores: (N,), how sure the model is that there is no answer; with them the best thresholds are reported.
         null_threshold: predictions whose null score is above it count as empty; None: they are judged as they are.
 
     Raises:
-        ValueError: as `score_answers` and `apply_null_threshold`; a threshold without null scores.
+        ValueError: as `apply_null_threshold`; a threshold without null scores.
     """
-    raw = scores = score_answers(predictions, answers, rules=rules)
+    scores = raw
     if null_threshold is not None:
         if null_scores is None:
             raise ValueError("a null threshold says nothing without null scores: give both or neither")
@@ -245,7 +225,7 @@ def question_answering_report(
             metrics |= {f"best_{metric}": best, f"best_{metric}_threshold": threshold}
     return QuestionAnsweringReport(
         metrics=metrics,
-        rules=rules,
+        rules=raw.rules,
         num_has_answer=int(scores.has_answer.sum()),
         num_no_answer=int((~scores.has_answer).sum()),
         null_threshold=null_threshold,

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.metrics.classification import ClassScores
+from unmask.metrics.ratios import divide
 from unmask.metrics.tag_schemes import find_malformed, read_spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
     from rich.table import Table
 
     from unmask.metrics.tag_schemes import TagScheme
 
-__all__ = ["SpanScores", "TaggingReport", "span_counts", "span_f1", "tagging_metrics", "tagging_report"]
+__all__ = ["SpanScores", "TaggingReport", "tagging_metrics", "tagging_report"]
 
 
 @dataclass(frozen=True)
@@ -126,32 +127,6 @@ class TaggingReport:
         return table
 
 
-def span_counts(
-    tags: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], *, scheme: TagScheme
-) -> NDArray[np.int64]:
-    """Count the spans of each sequence: int64 (N, 3), columns true, predicted, and in both.
-
-    Their sums over sequences are all that micro precision, recall and F1 need (`span_f1`), which makes bootstrapping
-    fast: `bootstrap_sums(span_f1, span_counts(...))`.
-
-    Raises:
-        DataError: a tag is not one of the scheme's.
-        ValueError: the sequences differ in number or length, or there is no word at all.
-    """
-    _check(tags, predictions)
-    counts = np.zeros((len(tags), 3), np.int64)
-    for row, (true_tags, predicted_tags) in enumerate(zip(tags, predictions, strict=True)):
-        true, predicted = set(read_spans(true_tags, scheme)), set(read_spans(predicted_tags, scheme))
-        counts[row] = len(true), len(predicted), len(true & predicted)
-    return counts
-
-
-def span_f1(counts: ArrayLike) -> NDArray[np.float64]:
-    """F1 of counts of spans, (..., 3): true, predicted, in both. The harmonic mean of precision and recall, (...)."""
-    true, predicted, correct = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
-    return _divide(2 * correct, true + predicted)
-
-
 def tagging_metrics(
     tags: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], *, scheme: TagScheme | None
 ) -> dict[str, float]:
@@ -169,7 +144,8 @@ def tagging_metrics(
         F1 of the tags that occur in either list.
 
     Raises:
-        DataError, ValueError: as `span_counts`.
+        DataError: a tag is not one of the scheme's.
+        ValueError: the sequences differ in number or length, or there is no word at all.
     """
     return tagging_report(tags, predictions, scheme=scheme).metrics
 
@@ -189,7 +165,7 @@ def tagging_report(
 
     Raises:
         DataError: a tag is not one of the scheme's.
-        ValueError: as `span_counts`; a tag is not in `tag_names`.
+        ValueError: as `tagging_metrics`; a tag is not in `tag_names`.
     """
     _check(tags, predictions)
     confusion, names = _confusion(tags, predictions, tag_names)
@@ -235,14 +211,9 @@ def _score_types(
 def _score(
     names: Sequence[str], true: NDArray[np.int64], predicted: NDArray[np.int64], correct: NDArray[np.int64]
 ) -> tuple[SpanScores, ...]:
-    precision, recall, f1 = _divide(correct, predicted), _divide(correct, true), _divide(2 * correct, true + predicted)
+    precision, recall, f1 = divide(correct, predicted), divide(correct, true), divide(2 * correct, true + predicted)
     columns = (column.tolist() for column in (precision, recall, f1, true, predicted, correct))
     return tuple(SpanScores(*row) for row in zip(names, *columns, strict=True))
-
-
-def _divide(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
-    """The quotient, and 0 where there is nothing to divide by."""
-    return np.divide(above, below, out=np.zeros(np.shape(above), np.float64), where=np.asarray(below) != 0)
 
 
 def _confusion(

@@ -98,9 +98,8 @@ class ForQuestionAnswering(nn.Module):
         self.encoder = encoder
         self.qa_outputs = qa_outputs
 
-    def forward(self, batch: PackedBatch | PaddedBatch, rows: Tensor | None = None) -> QuestionAnsweringOutput:
-        """Score these rows of the packed tokens, int64 (M,), those an answer may start or end at; all rows if None."""
-        encoded = self.encoder(batch, rows=rows)
+    def forward(self, batch: PackedBatch | PaddedBatch) -> QuestionAnsweringOutput:
+        encoded = self.encoder(batch)
         return QuestionAnsweringOutput(logits=self.qa_outputs(encoded.last_hidden_state), encoder=encoded)
 
 

@@ -149,9 +149,7 @@ def load_model(
     if id2label is not None:
         # What the old head was trained for, and all that our tasks remember of it, says nothing of the new one.
         kept = {
-            key: value
-            for key, value in config.extra.items()
-            if key != "problem_type" and not key.startswith("unmask_")
+            key: value for key, value in config.extra.items() if key != "problem_type" and not key.startswith("unmask_")
         }
         config = replace(config, id2label=id2label, extra=kept)
     head = head or saved_head(config)

@@ -10,13 +10,16 @@ from unmask.reporting.calibration import abstention_section, calibration_section
 from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import confusion_matrix_plot
 from unmask.reporting.sections import (
+    MISTAKES_SHOWN,
     batches_section,
+    confusions,
     epochs_section,
+    files_section,
     format_score,
     headline_section,
+    item_list,
     quotes,
     repeat_section,
-    score_name,
     texts_section,
 )
 
@@ -32,7 +35,6 @@ __all__ = [
     "result_section",
 ]
 
-_MISTAKES_SHOWN = 20
 _MOST_LABELS_DRAWN = 30  # beyond, cells are too small to read, and their number grows with the square
 
 
@@ -58,29 +60,9 @@ def result_section(record: RunRecord) -> Section | None:
 
 
 def evaluations_section(record: RunRecord) -> Section | None:
-    """The scores of the best epoch on each file alone."""
-    if not record.evaluations:
-        return None
-    reports = {str(content["data"]): ClassificationReport.from_dict(content) for content in record.evaluations}
-    metrics = list(next(iter(reports.values())).metrics)
-    return Section(
-        title="File by file",
-        explanation="The best epoch was chosen on the dev set, which flatters it a little. A file that no choice was "
-        "made on gives the honest score. “Baseline” is the accuracy of always answering the most frequent label.",
-        html=html_table(
-            ["File", "Texts", "Right", *map(score_name, metrics), "Baseline"],
-            [
-                [
-                    source,
-                    report.num_examples,
-                    report.num_correct,
-                    *(format_score(name, report.metrics[name]) for name in metrics),
-                    format_score("accuracy", report.most_frequent.support / report.num_examples),
-                ]
-                for source, report in reports.items()
-            ],
-        ),
-    )
+    """The scores of the best epoch on each file alone, with what a constant answer scores."""
+    note = " “Baseline” is the accuracy of always answering the most frequent label."
+    return files_section(record, more=_right_and_baseline, note=note)
 
 
 def labels_section(record: RunRecord) -> Section | None:
@@ -88,7 +70,10 @@ def labels_section(record: RunRecord) -> Section | None:
     report = dev_report(record)
     if report is None:
         return None
-    is_small = len(report.classes) <= _MOST_LABELS_DRAWN
+    names = [label.name for label in report.classes]
+    is_small = len(names) <= _MOST_LABELS_DRAWN
+    most_often = confusions(names, report.confusion_matrix)[:_MOST_LABELS_DRAWN]
+    matrix = _matrix(report) if is_small else html_table(["Label", "Taken for", "Texts"], most_often)
     scores = html_table(
         ["Label", "Precision", "Recall", "F1", "Texts"],
         [[label.name, label.precision, label.recall, label.f1, label.support] for label in report.classes],
@@ -102,8 +87,8 @@ def labels_section(record: RunRecord) -> Section | None:
             else f"The labels that were most often taken for one another, of {len(report.classes)}. "
         )
         + "Precision: how far an answer can be trusted. Recall: how many texts of a label were found.",
-        html=f'<div class="side-by-side">\n{_matrix(report) if is_small else _confusions(report)}\n{scores}\n</div>',
-        plots=(Plot("confusion_matrix", confusion_matrix_plot(report)),) if is_small else (),
+        html=f'<div class="side-by-side">\n{matrix}\n{scores}\n</div>',
+        plots=(Plot("confusion_matrix", confusion_matrix_plot(names, report.confusion_matrix)),) if is_small else (),
     )
 
 
@@ -112,13 +97,13 @@ def mistakes_section(record: RunRecord) -> Section | None:
     wrong = [line for line in record.predictions if line["predicted"] != line["label"]]
     if not wrong:
         return None
-    surest = sorted(wrong, key=lambda line: -line["probability"])[:_MISTAKES_SHOWN]
+    surest = sorted(wrong, key=lambda line: -line["probability"])[:MISTAKES_SHOWN]
     shown = f"the {len(surest)} it was surest of" if len(surest) < len(wrong) else "the surest first"
     return Section(
         title="Most confident mistakes",
         explanation=f"Of {len(wrong):,} wrong answers on the dev set, {shown}. Read them: some texts carry a doubtful "
         "label, others show what the model has not learned.",
-        html='<ol class="mistakes">\n' + "\n".join(map(_mistake, surest)) + "\n</ol>",
+        html=item_list(map(_mistake, surest)),
     )
 
 
@@ -134,6 +119,12 @@ CLASSIFICATION_SECTIONS = (
     texts_section,
     repeat_section,
 )
+
+
+def _right_and_baseline(entry: dict[str, Any]) -> dict[str, str | float]:
+    report = ClassificationReport.from_dict(entry)
+    share = report.most_frequent.support / report.num_examples
+    return {"Right": report.num_correct, "Baseline": format_score("accuracy", share)}
 
 
 def _verdict(report: ClassificationReport) -> str:
@@ -156,18 +147,6 @@ def _matrix(report: ClassificationReport) -> str:
             html += f'<td{kind} style="--share: {share}"><b>{count:,}</b><small>{share}</small></td>'
         html += "</tr>\n"
     return f'<div class="scroll"><table class="matrix">\n{html}</tbody></table></div>'
-
-
-def _confusions(report: ClassificationReport) -> str:
-    names = [label.name for label in report.classes]
-    wrong: list[tuple[str, str, int]] = [
-        (names[row], names[column], count)
-        for row, counts in enumerate(report.confusion_matrix)
-        for column, count in enumerate(counts)
-        if count and row != column
-    ]
-    most_often = sorted(wrong, key=lambda cell: -cell[2])[:_MOST_LABELS_DRAWN]
-    return html_table(["Label", "Taken for", "Texts"], most_often)
 
 
 def _mistake(line: dict[str, Any]) -> str:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 from unmask.files import write_bytes, write_text
 from unmask.reporting.page import Plot, Section, html_table, render_page
 from unmask.reporting.plots import new_figure, style_axes, to_picture
-from unmask.reporting.sections import format_score, headline, score_name
+from unmask.reporting.sections import duration, format_score, headline, parameters_trained, score_name
 from unmask.reporting.theme import LIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
 
-__all__ = ["comparison_plot", "write_comparison"]
+__all__ = ["COST_COLUMNS", "comparison_plot", "cost_rows", "note_on_costs", "write_comparison"]
+
+COST_COLUMNS = ("run", "tuned", "parameters trained", "training time", "on disk")
+"""What `cost_rows` gives of each run."""
 
 _COLOURS = ("blue", "orange")
 
@@ -34,9 +37,39 @@ def write_comparison(path: Path, comparison: Mapping[str, Any]) -> None:
             title=f"{first['run']} and {second['run']}",
             kind=f"{comparison['task']}, two runs compared",
             summary=comparison["verdict"],
-            sections=[_result(comparison), _scores(comparison, figure)],
+            sections=[_result(comparison), _scores(comparison, figure), _costs((first, second))],
         ),
     )
+
+
+def cost_rows(sides: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """What each run trained of its model, how long, and how much is kept of it; "" where its folder does not tell."""
+    return [
+        [
+            side["run"],
+            side["tune"] or "",
+            parameters_trained(side["num_trainable"], side["num_total"]),
+            "" if side["seconds"] is None else duration(side["seconds"]),
+            ", ".join(
+                f"{name} {size / 1e6:,.1f} MB"
+                for name, size in (("adapter", side["adapter_bytes"]), ("model", side["model_bytes"]))
+                if size is not None
+            ),
+        ]
+        for side in sides
+    ]
+
+
+def note_on_costs(sides: Sequence[Mapping[str, Any]]) -> str:
+    """How to read `cost_rows`, in sentences."""
+    note = "Time is that of the training steps of one model, and depends on the machine"
+    devices = [side["device"] for side in sides]
+    if None not in devices and devices[0] != devices[1]:
+        note += f": these ran on two, {devices[0]} and {devices[1]}"
+    note += "."
+    if any(side["adapter_bytes"] is not None for side in sides):
+        note += " An adapter is all there is to keep of a model beside the one it began with."
+    return note
 
 
 def comparison_plot(comparison: Mapping[str, Any]) -> Figure:
@@ -109,4 +142,12 @@ def _scores(comparison: Mapping[str, Any], figure: Figure) -> Section:
         "test counts the examples that only one of the two has right.",
         html=html,
         plots=(Plot("comparison", figure, "Where the interval holds 0, these examples do not tell the two apart."),),
+    )
+
+
+def _costs(sides: Sequence[Mapping[str, Any]]) -> Section:
+    return Section(
+        title="What they cost",
+        explanation=note_on_costs(sides),
+        html=html_table([name.capitalize() for name in COST_COLUMNS], cost_rows(sides)),
     )

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from unmask.metrics.multilabel import MultilabelReport
 from unmask.reporting.page import Section, html_table
 from unmask.reporting.sections import (
+    MISTAKES_SHOWN,
     batches_section,
     epochs_section,
     files_section,
     headline_section,
+    item_list,
     quotes,
     repeat_section,
     texts_section,
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from unmask.reporting.record import RunRecord
 
 __all__ = ["MULTI_LABEL_SECTIONS", "labels_section", "mistakes_section", "result_section"]
-
-_MISTAKES_SHOWN = 20
 
 
 def result_section(record: RunRecord) -> Section | None:
@@ -54,12 +54,12 @@ def mistakes_section(record: RunRecord) -> Section | None:
     wrong = [line for line in record.predictions if set(line["labels"]) != set(line["predicted"])]
     if not wrong:
         return None
-    surest = sorted(wrong, key=lambda line: -_surprise(line))[:_MISTAKES_SHOWN]
+    surest = sorted(wrong, key=lambda line: -_surprise(line))[:MISTAKES_SHOWN]
     return Section(
         title="Most confident mistakes",
         explanation=f"Of {len(wrong):,} dev texts with a label missing or too many, the {len(surest)} where the model "
         "was surest. Read them: some carry doubtful labels, others show what the model has not learned.",
-        html='<ol class="mistakes">\n' + "\n".join(map(_mistake, surest)) + "\n</ol>",
+        html=item_list(map(_mistake, surest)),
     )
 
 
@@ -94,4 +94,7 @@ def _surprise(line: dict[str, Any]) -> float:
 
 def _mistake(line: dict[str, Any]) -> str:
     labels, predicted = (escape(", ".join(line[key])) or "none" for key in ("labels", "predicted"))
-    return f"<li>{quotes(line)}<p>labelled <strong>{labels}</strong>, predicted <em>{predicted}</em></p></li>"
+    return (
+        f"<li>{quotes(line)}<p>labelled <strong>{labels}</strong>, predicted <em>{predicted}</em>, "
+        f"{_surprise(line):.1%} sure</p></li>"
+    )

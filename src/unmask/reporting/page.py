@@ -8,6 +8,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from unmask.reporting.plots import to_svg
 from unmask.reporting.theme import DARK, LIGHT, css_variables
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["Plot", "Section", "html_list", "html_table", "render_page"]
+__all__ = ["Link", "Plot", "Section", "html_list", "html_table", "render_page"]
+
+_WIDE = 7  # inches; a wider figure has the whole width of the page, so that its letters can be read
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,19 @@ class Plot:
     name: str
     figure: Figure
     caption: str | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to another page.
+
+    Args:
+        text: what it says, plain text.
+        target: where it leads, as a path from the page's own folder.
+    """
+
+    text: str
+    target: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,9 @@ def render_page(*, title: str, kind: str, summary: str, sections: Sequence[Secti
     )
 
 
-def html_table(columns: Sequence[str], rows: Sequence[Sequence[str | float]], *, best_row: int | None = None) -> str:
+def html_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str | float | Link]], *, best_row: int | None = None
+) -> str:
     """A table: its first column names the row, the others hold figures and stand to the right.
 
     Args:
@@ -78,7 +96,7 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str | float]], *,
     html = f"<thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in columns)}</tr></thead>\n<tbody>\n"
     for index, row in enumerate(rows):
         start = '<tr class="best">' if index == best_row else "<tr>"
-        html += f"{start}{''.join(f'<td>{escape(_format(cell))}</td>' for cell in row)}</tr>\n"
+        html += f"{start}{''.join(f'<td>{_format(cell)}</td>' for cell in row)}</tr>\n"
     return f'<div class="scroll"><table>\n{html}</tbody></table></div>'
 
 
@@ -101,10 +119,14 @@ def _render_section(section: Section, number: int) -> str:
 def _render_plot(plot: Plot) -> str:
     caption = escape(plot.caption or "")
     svg = to_svg(plot.figure, name=plot.name).replace("<svg", f'<svg role="img" aria-label="{caption}"', 1)
-    return f"<figure>\n{svg}<figcaption>{caption}</figcaption>\n</figure>"
+    kind = ' class="wide"' if plot.figure.get_size_inches()[0] > _WIDE else ""
+    return f"<figure{kind}>\n{svg}<figcaption>{caption}</figcaption>\n</figure>"
 
 
-def _format(cell: str | float) -> str:
+def _format(cell: str | float | Link) -> str:
+    """A cell as HTML."""
+    if isinstance(cell, Link):
+        return f'<a href="{escape(quote(cell.target))}">{escape(cell.text)}</a>'
     if isinstance(cell, str):
-        return cell
+        return escape(cell)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:.3f}".replace("-", "−")

@@ -1,7 +1,8 @@
 """The plots of a report: each function draws one matplotlib figure.
 
-No text of the data is drawn, so no glyph can be missing; label names, which may be in any script, give way to label ids
-where the font does not have them. Figures are made without pyplot: drawing one changes no state outside it.
+No text of the data is drawn, so no glyph can be missing; names that users gave, in any script, pass through `drawable`,
+and give way to numbers where the font does not have them. Figures are made without pyplot: drawing one changes no state
+outside it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from unmask.metrics import ClassificationReport
-
 __all__ = [
+    "MOST_SEEDS_TOLD_APART",
     "can_draw",
     "confusion_matrix_plot",
+    "drawable",
     "epoch_loss_plot",
     "epoch_scores_plot",
     "label_line_ends",
@@ -34,6 +35,7 @@ __all__ = [
     "padding_plot",
     "predicted_scores_plot",
     "scores_by_tokens_plot",
+    "seed_scores_plot",
     "step_loss_plot",
     "style_axes",
     "throughput_plot",
@@ -42,7 +44,12 @@ __all__ = [
     "to_svg",
 ]
 
-_SERIES = (("blue", "o"), ("orange", "s"), ("green", "^"), ("ink", "D"))  # colour and marker of each line
+_SERIES = (("blue", "o"), ("orange", "s"), ("green", "^"), ("ink", "D"), ("muted", "v"))  # colour, marker of each line
+_LINE_HEIGHT = 0.08  # of a name beside a line's end, as a share of the axes
+_CHARACTERS_DRAWN = 28  # of a name that a user gave
+
+MOST_SEEDS_TOLD_APART = 4
+"""How many seeds have lines of colours of their own; more would be a tangle."""
 
 
 def to_png(figure: Figure) -> bytes:
@@ -218,6 +225,41 @@ def epoch_scores_plot(epochs: Sequence[Mapping[str, Any]], *, names: Mapping[str
     return figure
 
 
+def seed_scores_plot(
+    curves: Mapping[str, Sequence[tuple[float, float]]], *, title: str, kept: str, best_epoch: float
+) -> Figure:
+    """One score on the dev set after each epoch, a line a seed.
+
+    A few lines have a colour and a name each; of many the one that was kept stands out.
+
+    Args:
+        curves: for each seed what to call it, and its (epoch, score).
+        title: which score.
+        kept: the seed whose weights were kept.
+        best_epoch: that of these weights, marked by an upright line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_figure(title)
+    axes.axvline(best_epoch, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+    are_few = len(curves) <= MOST_SEEDS_TOLD_APART
+    ends = {}
+    for (name, points), (colour, marker) in zip(curves.items(), cycle(_SERIES)):
+        if are_few:
+            axes.plot(*zip(*points, strict=True), color=LIGHT[colour], marker=marker, markersize=4.5, linewidth=1.8)
+            ends[name] = (points[-1][1], colour)
+        else:
+            [line] = axes.plot(*zip(*points, strict=True), color=LIGHT["blue"], marker="o", markersize=3, linewidth=0.9)
+            if name == kept:
+                line.set(linewidth=2.2, zorder=3)
+            else:
+                line.set_alpha(0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    label_line_ends(axes, ends)
+    return figure
+
+
 def lengths_plot(histogram: Sequence[tuple[int, int]], *, noun: str = "texts") -> Figure:
     """How many texts have how many tokens.
 
@@ -226,24 +268,29 @@ def lengths_plot(histogram: Sequence[tuple[int, int]], *, noun: str = "texts") -
         noun: what they are.
     """
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(f"Number of {noun}")
     lengths, counts = (np.array(values) for values in zip(*sorted(histogram), strict=True))
     axes.bar(lengths, counts, width=1, color=LIGHT["blue"], edgecolor=LIGHT["paper"], linewidth=0.4)
+    axes.set_ylim(top=1.25 * counts.max())  # room for two names, the longest's below the median's
     middle = lengths[np.searchsorted(np.cumsum(counts), counts.sum() / 2)]
-    for length, name in ((middle, f"Median {middle}"), (lengths[-1], f"Longest {lengths[-1]}")):
+    for line, (length, name) in enumerate(((middle, f"Median {middle}"), (lengths[-1], f"Longest {lengths[-1]}"))):
+        is_left = bool(length - lengths[0] > lengths[-1] - length)
         axes.axvline(length, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
         axes.annotate(
             name,
             (length, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4 if length == middle else -4, -2),
+            xytext=(-4 if is_left else 4, -2 - 13 * line),
             textcoords="offset points",
-            ha="left" if length == middle else "right",
+            ha="right" if is_left else "left",
             va="top",
             color=LIGHT["muted"],
         )
     axes.set_xlabel("length in tokens")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     return figure
 
@@ -302,8 +349,8 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
             values = [layer[place] for layer in layers]
             steps = range(1, len(values) + 1)
             axes.plot(steps, values, color=LIGHT[colour], marker=marker, markersize=4.5, linewidth=1.8)
-            name = model.rstrip("/").rpartition("/")[2]
-            ends[name if can_draw(name) and name not in ends else f"model {number}"] = (values[-1], colour)
+            name = drawable(model.rstrip("/").rpartition("/")[2], f"model {number}")
+            ends[f"model {number}" if name in ends else name] = (values[-1], colour)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         label_line_ends(axes, ends)
@@ -311,24 +358,42 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
     return figure
 
 
-def confusion_matrix_plot(report: ClassificationReport) -> Figure:
-    """Labels against predictions: counts, shaded by the share of the label's texts."""
-    from matplotlib.colors import LinearSegmentedColormap
+def confusion_matrix_plot(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure:
+    """Labels against predictions: counts, shaded by the share of the label's row.
 
+    Args:
+        names: of the labels; their numbers stand in for them where the font lacks a letter of one.
+        matrix: counts, row = label, column = prediction.
+    """
+    from matplotlib.patches import Rectangle
+
+    size = len(names)
+    is_small = size <= 6
     figure, axes = new_figure("")
-    figure.set_size_inches(max(5.6, 0.7 * len(report.classes)), max(3.2, 0.4 * len(report.classes)))
-    names = [label.name for label in report.classes]
-    if not all(can_draw(name) for name in names):
-        names = [str(label_id) for label_id in range(len(names))]
-    shares = [[count / max(sum(row), 1) for count in row] for row in report.confusion_matrix]
-    shades = LinearSegmentedColormap.from_list("shares", [LIGHT["paper"], LIGHT["blue"]])
-    axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
-    for row, counts in enumerate(report.confusion_matrix):
+    cell = 0.7 if is_small else max(0.36, 0.08 * max(len(f"{count:,}") for row in matrix for count in row) + 0.06)
+    figure.set_size_inches(max(5.6, cell * size + 1), max(3.2, (0.4 if is_small else 0.28) * size + 1))
+    can_draw_all = all(map(can_draw, names))
+    written = [drawable(name, "") if can_draw_all else str(number) for number, name in enumerate(names)]
+    shares = [[count / max(sum(row), 1) for count in row] for row in matrix]
+    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+    for row, counts in enumerate(matrix):
         for column, count in enumerate(counts):
-            colour = LIGHT["paper" if shares[row][column] > 0.7 else "ink"]
-            axes.annotate(f"{count:,}", (column, row), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(names)), labels=names, rotation=90 if len(names) > 4 else 0)
-    axes.set_yticks(range(len(names)), labels=names)
+            share = shares[row][column]
+            if count:  # shapes, not one image: the page lets no image in, and its colours change by night
+                place = (column - 0.5, row - 0.5)
+                axes.add_patch(Rectangle(place, 1, 1, color=LIGHT["blue"], alpha=share, linewidth=0))
+            if count or is_small:
+                axes.annotate(
+                    f"{count:,}",
+                    (column, row),
+                    ha="center",
+                    va="center",
+                    color=LIGHT["paper" if share > 0.7 else "ink"],
+                    fontsize=10 if is_small else 8,
+                )
+    is_upright = size > 4 or size * max(map(len, written)) > 40  # letters beside one another would overlap
+    axes.set_xticks(range(size), labels=written, rotation=90 if is_upright else 0)
+    axes.set_yticks(range(size), labels=written)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     axes.grid(visible=False)
@@ -346,9 +411,7 @@ def predicted_scores_plot(scores: Sequence[float], predictions: Sequence[float])
     lowest, highest = min(*scores, *predictions), max(*scores, *predictions)
     axes.plot((lowest, highest), (lowest, highest), color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     opacity = max(0.1, min(0.7, 60 / len(scores)))
-    axes.scatter(
-        scores, predictions, s=12, color=LIGHT["blue"], alpha=opacity, linewidths=0, rasterized=len(scores) > 3000
-    )
+    axes.scatter(scores, predictions, s=12, color=LIGHT["blue"], alpha=opacity, linewidths=0)
     axes.set_xlabel("right score")
     axes.grid(axis="x", color=LIGHT["rule"], linewidth=0.7)
     return figure
@@ -424,11 +487,23 @@ def _draw_reference(axes: Axes, value: float) -> None:
 
 
 def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:
-    """Write the name of each line beside its right end, moved up where two would overlap."""
+    """Write the name of each line beside its right end, moved up where two would overlap, down from above the top.
+
+    Args:
+        axes: where the lines are; its limits must be set by now.
+        ends: for each name the value that its line ends in, and the colour.
+    """
     low, high = axes.get_ylim()
-    height = float("-inf")
-    for name, (value, colour) in sorted(ends.items(), key=lambda end: end[1][0]):
-        height = max((value - low) / (high - low), height + 0.08)
+    ordered = sorted(ends.items(), key=lambda end: end[1][0])
+    heights: list[float] = []
+    for _, (value, _) in ordered:
+        height = (value - low) / (high - low)
+        heights.append(height if not heights else max(height, heights[-1] + _LINE_HEIGHT))
+    ceiling = 1.0
+    for place in reversed(range(len(heights))):
+        heights[place] = min(heights[place], ceiling)
+        ceiling = heights[place] - _LINE_HEIGHT
+    for (name, (_, colour)), height in zip(ordered, heights, strict=True):
         axes.annotate(
             name,
             (1, low + height * (high - low)),
@@ -453,3 +528,18 @@ def can_draw(text: str) -> bool:
 
     font = get_font(findfont("DejaVu Sans"))
     return all(font.get_char_index(ord(character)) for character in text)
+
+
+def drawable(name: str, instead: str) -> str:
+    """A name that a user gave as a plot can draw it, shortened where it is long.
+
+    Dollars are escaped: what stands between two of them would be set as mathematics.
+
+    Args:
+        name: the name.
+        instead: what to draw where the font lacks a letter of it.
+    """
+    if not can_draw(name):
+        return instead
+    short = name if len(name) <= _CHARACTERS_DRAWN else f"{name[: _CHARACTERS_DRAWN - 1]}…"
+    return short.replace("$", r"\$")

@@ -10,11 +10,13 @@ from unmask.metrics.question_answering import QuestionAnsweringReport
 from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import label_line_ends, new_figure
 from unmask.reporting.sections import (
+    MISTAKES_SHOWN,
     batches_section,
     epochs_section,
     files_section,
     format_score,
     headline_section,
+    item_list,
     repeat_section,
     texts_section,
 )
@@ -37,7 +39,6 @@ __all__ = [
     "words_section",
 ]
 
-_MISTAKES_SHOWN = 20
 
 # What a question asks for, by the first of these in it. Words that may stand inside others are bounded.
 _QUESTION_WORDS = {
@@ -133,13 +134,13 @@ def mistakes_section(record: RunRecord) -> Section | None:
     wrong = [line for line in record.predictions if not line["exact_match"]]
     if not wrong:
         return None
-    worst = sorted(wrong, key=lambda line: (line["f1"], -line["score"]))[:_MISTAKES_SHOWN]
+    worst = sorted(wrong, key=lambda line: (line["f1"], -line["score"]))[:MISTAKES_SHOWN]
     return Section(
         title="Worst mistakes",
         explanation=f"Of {len(wrong):,} dev questions whose answer is not exactly right, the {len(worst)} that share "
         "least with it, the surest first. Read them: some right answers are only not in the file, others show what the "
         "model has not learned.",
-        html='<ol class="mistakes">\n' + "\n".join(map(_mistake, worst)) + "\n</ol>",
+        html=item_list(map(_mistake, worst)),
     )
 
 
@@ -203,7 +204,7 @@ def _groups_section(
             examples.append(_right(max(right, key=lambda line: line["score"]), name))
     html = html_table([column, "Questions", "Exact match", "F1"], rows)
     if examples:
-        html += '\n<ol class="mistakes">\n' + "\n".join(examples) + "\n</ol>"
+        html += item_list(examples)
     return Section(title=title, explanation=explanation, html=html)
 
 

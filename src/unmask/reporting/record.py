@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["RunRecord"]
+__all__ = ["RunRecord", "read_json", "scores_of"]
+
+_UNITS = {"question-answering": "questions", "tagging": "sentences"}  # as `Task.unit` has them, without torch
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class RunRecord:
         steps: one entry per optimizer step, in order, of `metrics.jsonl`; a step done again after a resume counts once.
         epochs: one entry per evaluation, likewise; `epoch` may be a fraction, scores on the dev set are `dev_<metric>`.
         data: per split its rows, tokens and lengths, of `data.json`.
-        predictions: the best model's answers on the dev set, of `predictions_dev.jsonl`.
+        read_predictions: reads the best model's answers on the dev set, of `predictions_dev.jsonl`; there may be many,
+            and few who ask for a record need them.
         dev: the entry of the dev set, of `evaluation_dev.json`, as those of `evaluations`.
         evaluations: one entry per file the model was evaluated on later, of `evaluation.json`: its "data", "loss" and
             "metrics", and the rest of its task's report, whose "kind" it says.
@@ -37,7 +42,7 @@ class RunRecord:
     steps: list[dict[str, Any]]
     epochs: list[dict[str, Any]]
     data: dict[str, Any]
-    predictions: list[dict[str, Any]]
+    read_predictions: Callable[[], list[dict[str, Any]]]
     dev: dict[str, Any]
     evaluations: list[dict[str, Any]]
 
@@ -53,16 +58,35 @@ class RunRecord:
         lines = _read_lines(folder / "metrics.jsonl")
         command = folder / "command.txt"
         return cls(
-            config=_read_json(folder / "config.json", {}),
-            environment=_read_json(folder / "environment.json", {}),
+            config=read_json(folder / "config.json", {}),
+            environment=read_json(folder / "environment.json", {}),
             command=command.read_text(encoding="utf-8").strip() if command.is_file() else "",
             steps=list({line["step"]: line for line in lines if line["kind"] == "step"}.values()),
             epochs=list({line["epoch"]: line for line in lines if line["kind"] == "epoch"}.values()),
-            data=_read_json(folder / "data.json", {}),
-            predictions=_read_lines(folder / "predictions_dev.jsonl"),
-            dev=_read_json(folder / "evaluation_dev.json", {}),
-            evaluations=_read_json(folder / "evaluation.json", []),
+            data=read_json(folder / "data.json", {}),
+            read_predictions=partial(_read_lines, folder / "predictions_dev.jsonl"),
+            dev=read_json(folder / "evaluation_dev.json", {}),
+            evaluations=read_json(folder / "evaluation.json", []),
         )
+
+    @cached_property
+    def predictions(self) -> list[dict[str, Any]]:
+        """The best model's answers on the dev set; read when first asked for.
+
+        Raises:
+            DataError: their file is damaged.
+        """
+        return self.read_predictions()
+
+    @property
+    def dev_scores(self) -> dict[str, float]:
+        """What a complete run came to on dev, the loss first."""
+        return scores_of(self.dev)
+
+    @property
+    def unit(self) -> str:
+        """What people call the examples of the run's task, many of them."""
+        return _UNITS.get(str(self.config.get("task")), "texts")
 
     @property
     def metric_for_best(self) -> str:
@@ -89,7 +113,21 @@ class RunRecord:
         return None if lowest is None or lowest is measured[-1] else lowest["epoch"]
 
 
-def _read_json(path: Path, default: Any) -> Any:
+def scores_of(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of an entry of `evaluation.json`, the loss first."""
+    return {"loss": entry["loss"], **entry["metrics"]}
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Read a file of a run folder.
+
+    Args:
+        path: the file.
+        default: what a file that is not there reads as; one that is must hold the same type.
+
+    Raises:
+        DataError: the file is not JSON, or holds another type.
+    """
     if not path.is_file():
         return default
     try:

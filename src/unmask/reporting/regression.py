@@ -8,10 +8,12 @@ from unmask.metrics.regression import RegressionReport
 from unmask.reporting.page import Plot, Section
 from unmask.reporting.plots import predicted_scores_plot
 from unmask.reporting.sections import (
+    MISTAKES_SHOWN,
     batches_section,
     epochs_section,
     files_section,
     headline_section,
+    item_list,
     quotes,
     repeat_section,
     texts_section,
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REGRESSION_SECTIONS", "mistakes_section", "result_section", "scores_section"]
 
-_MISTAKES_SHOWN = 20
+_POINTS_DRAWN = 3_000  # more make a heavy page, and no other picture
 
 
 def result_section(record: RunRecord) -> Section | None:
@@ -34,13 +36,17 @@ def scores_section(record: RunRecord) -> Section | None:
     """Predicted against right scores on the dev set."""
     if not record.predictions:
         return None
-    scores = [line["score"] for line in record.predictions]
-    predictions = [line["predicted"] for line in record.predictions]
+    every = -(-len(record.predictions) // _POINTS_DRAWN)
+    drawn = record.predictions[::every]
+    figure = predicted_scores_plot([line["score"] for line in drawn], [line["predicted"] for line in drawn])
+    caption = "Right scores from left to right, predicted ones from bottom to top."
+    if every > 1:
+        caption += f" One text in {every} is drawn."
     return Section(
         title="Score by score",
         explanation="Each point is a dev text. On the dashed line the predicted score is the right one; a flat cloud "
         "means that the model answers much the same whatever it reads.",
-        plots=(Plot("predicted_scores", predicted_scores_plot(scores, predictions)),),
+        plots=(Plot("predicted_scores", figure, caption),),
     )
 
 
@@ -48,12 +54,12 @@ def mistakes_section(record: RunRecord) -> Section | None:
     """The dev texts whose scores are farthest off."""
     if not record.predictions:
         return None
-    farthest = sorted(record.predictions, key=lambda line: -abs(line["predicted"] - line["score"]))[:_MISTAKES_SHOWN]
+    farthest = sorted(record.predictions, key=lambda line: -abs(line["predicted"] - line["score"]))[:MISTAKES_SHOWN]
     return Section(
         title="Farthest off",
         explanation=f"The {len(farthest)} dev texts whose predicted score is farthest from the right one. Read them: "
         "some carry a doubtful score, others show what the model has not learned.",
-        html='<ol class="mistakes">\n' + "\n".join(map(_mistake, farthest)) + "\n</ol>",
+        html=item_list(map(_mistake, farthest)),
     )
 
 

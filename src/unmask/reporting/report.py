@@ -106,7 +106,7 @@ def _summary(record: RunRecord) -> str:
 
 
 def _rows(record: RunRecord, split: str) -> str:
-    return f" ({record.data[split]['rows']:,} texts)" if split in record.data else ""
+    return f" ({record.data[split]['rows']:,} {record.unit})" if split in record.data else ""
 
 
 _SUMMARIES = {"pretraining": pretraining_summary}

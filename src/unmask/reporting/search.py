@@ -5,13 +5,12 @@ These sections stand before those of the best trial, whose run the folder of a s
 
 from __future__ import annotations
 
-import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from unmask.errors import DataError
 from unmask.reporting.page import Plot, Section, html_list, html_table
-from unmask.reporting.plots import can_draw, new_figure
+from unmask.reporting.plots import drawable, new_figure
+from unmask.reporting.record import read_json
 from unmask.reporting.sections import duration, format_score, score_name
 from unmask.reporting.theme import LIGHT
 
@@ -33,14 +32,7 @@ def read_search(folder: Path) -> dict[str, Any] | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = folder / "search.json"
-    if not path.is_file():
-        return None
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"is not JSON ({error}); the search must be repeated", path=path) from error
-    return content
+    return read_json(folder / "search.json", {}) or None
 
 
 def search_sections(search: Mapping[str, Any] | None) -> list[Callable[[RunRecord], Section | None]]:
@@ -114,12 +106,13 @@ def _trials(search: Mapping[str, Any]) -> Section:
 
 def _settings(search: Mapping[str, Any]) -> Section | None:
     """Score against each setting, and how much of the differences each explains."""
-    names = _varied([trial for trial in search["trials"] if trial["score"] is not None])
+    trials = [trial for trial in search["trials"] if trial["state"] != "failed" and trial["score"] is not None]
+    names = _varied(trials)
     if not names:
         return None
     caption = (
-        "A dot is a trial, the ring the best, a cross one that was pruned; the line joins the means of trials with the "
-        "same value."
+        "A dot is a trial, the ring the best, a cross one that was pruned; the line joins the means of complete trials "
+        "with the same value. Failed ones are left out."
     )
     html = ""
     if search["importances"]:
@@ -131,7 +124,7 @@ def _settings(search: Mapping[str, Any]) -> Section | None:
         explanation="A setting matters where its dots lie at different heights; where they lie mixed, take the value "
         "that is cheaper. Dots that lie apart by less than the spread of seeds say nothing. The shares, where "
         "there are enough trials to tell, are of the variance of the scores over the space, by fANOVA.",
-        plots=tuple(Plot(f"search_{name}", _scatter(search, name), caption) for name in names),
+        plots=tuple(Plot(f"search_{name}", _scatter(search, trials, name), caption) for name in names),
         html=html,
     )
 
@@ -161,10 +154,9 @@ def _varied(trials: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if len({repr(trial["settings"].get(name)) for trial in trials}) > 1]
 
 
-def _scatter(search: Mapping[str, Any], name: str) -> Figure:
-    """The score of each trial against one setting."""
+def _scatter(search: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], name: str) -> Figure:
+    """The score of trials against one setting."""
     metric, best = search["metric"], search["best"]
-    trials = [trial for trial in search["trials"] if trial["score"] is not None and name in trial["settings"]]
     figure, axes = new_figure(f"{score_name(metric)} on dev")
     places = _place(axes, name, [trial["settings"][name] for trial in trials])
     means: dict[float, list[float]] = {}
@@ -201,7 +193,7 @@ def _place(axes: Axes, name: str, values: Sequence[Any]) -> list[float]:
         return [float(value) for value in values]
     written = [format_setting(value) for value in values]
     kinds = list(dict.fromkeys(written))
-    axes.set_xticks(range(len(kinds)), labels=[kind if can_draw(kind) else str(i) for i, kind in enumerate(kinds)])
+    axes.set_xticks(range(len(kinds)), labels=[drawable(kind, str(i)) for i, kind in enumerate(kinds)])
     return [float(kinds.index(value)) for value in written]
 
 

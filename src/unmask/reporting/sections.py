@@ -5,6 +5,7 @@ Each function makes one section from the record, or None where the run left noth
 
 from __future__ import annotations
 
+import shlex
 from html import escape
 from math import log
 from typing import TYPE_CHECKING, Any
@@ -13,36 +14,48 @@ from unmask.reporting import plots
 from unmask.reporting.page import Plot, Section, html_list, html_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unmask.reporting.record import RunRecord
 
 __all__ = [
+    "MISTAKES_SHOWN",
     "batches_section",
+    "confusions",
     "duration",
     "epochs_section",
     "files_section",
     "format_score",
     "headline",
     "headline_section",
+    "item_list",
     "learning_rate",
     "padding",
+    "parameters_trained",
     "quotes",
     "repeat_section",
     "score_meaning",
     "score_name",
     "texts_section",
-    "trained_parameters",
     "training_seconds",
+    "tuning_facts",
 ]
 
 _SCORES = {
     "accuracy": ("Accuracy", "The share of labels that are right."),
     "f1": ("F1", "The balance of precision and recall: 1 is perfect, 0 is useless."),
     "loss": ("Dev loss", "The lower, the less the model is surprised by the right answer."),
-    "exact_match": ("Exact match", "The share of texts whose labels are all right, none missing and none too many."),
+    "precision": ("Precision", "Of what was found, the share that is right."),
+    "recall": ("Recall", "Of what there is to find, the share that was found."),
+    "exact_match": ("Exact match", "The share of answers that are right in full: nothing missing, nothing too much."),
+    "has_answer_exact_match": ("EM, answerable", "Exact match on the questions that have an answer."),
+    "has_answer_f1": ("F1, answerable", "F1 on the questions that have an answer."),
+    "no_answer_exact_match": ("EM, unanswerable", "Of the questions without an answer, the share left unanswered."),
+    "no_answer_f1": ("F1, unanswerable", "Of the questions without an answer, the share left unanswered."),
     "hamming_accuracy": ("Hamming accuracy", "Of all labels of all texts, the share that is rightly given or not."),
     "macro_f1": ("Macro F1", "The mean of the labels' F1, a rare label counting as much as a frequent one."),
+    "macro_precision": ("Macro precision", "The mean of the labels' precision."),
+    "macro_recall": ("Macro recall", "The mean of the labels' recall."),
     "mae": ("Mean error", "How far a score is from the right one, on average."),
     "mcc": ("MCC", "Matthews correlation: 1 is perfect, 0 is no better than guessing, −1 is always wrong."),
     "pearson": ("Pearson", "Correlation with the right scores: 1 is perfect, 0 is no better than guessing."),
@@ -64,7 +77,12 @@ _SCORES = {
     "rtd_recall": ("RTD recall", "Of the tokens that were replaced, the share that it finds."),
 }
 _SHARES = ("accuracy", "precision", "recall", "exact_match")
+_DISTANCES = ("mae", "mse")  # in the unit of the labels: no axis can be shared with shares and correlations
+_SHOWN_BY_ANOTHER = ("no_answer_f1",)  # which is always the exact match of the same questions
 _CHARACTERS_SHOWN = 300  # of a text
+
+MISTAKES_SHOWN = 20
+"""How many examples a section of mistakes has."""
 
 
 def score_name(metric: str) -> str:
@@ -91,37 +109,41 @@ def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
         return None
     metric = record.metric_for_best
     others = {key.removeprefix("dev_"): value for key, value in best.items() if key.startswith("dev_")}
-    facts = {score_name(name): format_score(name, value) for name, value in others.items() if name != metric}
+    left_out = (metric, *_SHOWN_BY_ANOTHER)
+    facts = {score_name(name): format_score(name, value) for name, value in others.items() if name not in left_out}
     facts["Best epoch"] = f"{_epoch(best)} of {_epoch(record.epochs[-1])}"
     if "dev" in record.data:
-        facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
-    if trained := trained_parameters(record):
-        facts["Parameters trained"] = trained
+        facts[f"Dev {record.unit}"] = f"{record.data['dev']['rows']:,}"
+    facts |= tuning_facts(record)
     if seconds := training_seconds(record):
         facts["Training time"] = duration(seconds)
     return headline(metric, best[f"dev_{metric}"], verdict=verdict, facts=facts)
 
 
-def files_section(record: RunRecord) -> Section | None:
-    """The scores of the best epoch on each file alone."""
+def files_section(
+    record: RunRecord, *, more: Callable[[dict[str, Any]], dict[str, str | float]] | None = None, note: str = ""
+) -> Section | None:
+    """The scores of the best epoch on each file alone.
+
+    Args:
+        record: the run.
+        more: what else to tell of an entry of `evaluation.json`, by column.
+        note: says what that is.
+    """
     if not record.evaluations:
         return None
     metrics = list(record.evaluations[0]["metrics"])
+    rows = [
+        {"File": entry["data"], record.unit.capitalize(): entry["num_examples"]}
+        | {score_name(name): format_score(name, entry["metrics"][name]) for name in metrics}
+        | (more(entry) if more else {})
+        for entry in record.evaluations
+    ]
     return Section(
         title="File by file",
         explanation="The best epoch was chosen on the dev set, which flatters it a little. A file that no choice was "
-        "made on gives the honest score.",
-        html=html_table(
-            ["File", "Examples", *map(score_name, metrics)],
-            [
-                [
-                    entry["data"],
-                    entry["num_examples"],
-                    *(format_score(name, entry["metrics"][name]) for name in metrics),
-                ]
-                for entry in record.evaluations
-            ],
-        ),
+        f"made on gives the honest score.{note}",
+        html=html_table(list(rows[0]), [list(row.values()) for row in rows]),
     )
 
 
@@ -144,13 +166,39 @@ def quotes(line: Mapping[str, Any]) -> str:
     return "".join(f"<q>{escape(_shorten(text))}</q>" for text in texts)
 
 
+def item_list(items: Iterable[str]) -> str:
+    """Examples one below the other, each an `<li>` of HTML: mistakes, or right answers marked in their texts."""
+    return '<ol class="mistakes">\n' + "\n".join(items) + "\n</ol>"
+
+
+def confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[tuple[str, str, int]]:
+    """Which labels were taken for which others: (label, prediction, count), the most frequent first."""
+    wrong = [
+        (names[row], names[column], count)
+        for row, counts in enumerate(matrix)
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    return sorted(wrong, key=lambda cell: -cell[2])
+
+
 def _shorten(text: str) -> str:
     return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} … ({len(text):,} characters)"
 
 
-def trained_parameters(record: RunRecord) -> str:
-    """How many of the model's parameters the run trained, and the share of all; "" where its settings do not tell."""
-    trained, total = record.config.get("num_trainable"), record.config.get("num_total")
+def tuning_facts(record: RunRecord) -> dict[str, str]:
+    """How much of the model the run trained, and how a run of adapters is compared with one of all parameters."""
+    settings, facts = record.config, {}
+    if trained := parameters_trained(settings.get("num_trainable"), settings.get("num_total")):
+        facts["Parameters trained"] = trained
+    if settings.get("tune") == "lora" and settings.get("output_dir"):
+        run = shlex.quote(str(settings["output_dir"]))
+        facts["Against full tuning"] = f"unmask compare FULL {run}, where FULL is the same run with --tune all"
+    return facts
+
+
+def parameters_trained(trained: int | None, total: int | None) -> str:
+    """How many of a model's parameters were trained, and the share of all; "" where that is not told."""
     if not trained or not total:
         return ""
     return f"all {total:,}" if trained == total else f"{trained:,} of {total:,} ({trained / total:.2%})"
@@ -174,7 +222,11 @@ def batches_section(record: RunRecord) -> Section | None:
         return None
     window = max(1, len(record.steps) // 40)
     no_skill = _no_skill_loss(record)
-    caption = f"Pale: each batch, noisy because every batch holds other texts. Bold: the mean of the last {window:,}."
+    caption = "Each batch; noisy because every batch holds other texts."
+    if window > 1:
+        caption = (
+            f"Pale: each batch, noisy because every batch holds other texts. Bold: the mean of the last {window:,}."
+        )
     if no_skill is not None:
         answer = "answering by how often each label occurs" if "labels" in record.data["train"] else "the best constant"
         caption += f" Dashed: {no_skill:.3f}, the loss of {answer}, without reading."
@@ -212,9 +264,10 @@ def epochs_section(record: RunRecord) -> Section | None:
             _overfitting(record),
         )
     ]
-    metrics = [key for key in record.epochs[-1] if key.startswith("dev_") and key != "dev_loss"]
-    if best is not None and metrics:
-        names = {score_name(key.removeprefix("dev_")): key for key in metrics}
+    left_out = [f"dev_{name}" for name in ("loss", *_SHOWN_BY_ANOTHER)]
+    metrics = [key for key in record.epochs[-1] if key.startswith("dev_") and key not in left_out]
+    names = {score_name(key.removeprefix("dev_")): key for key in metrics if not key.endswith(_DISTANCES)}
+    if best is not None and names:
         caption = (
             f"Scores on texts the model was not trained on. Dashed: epoch {_epoch(best)}, the best by "
             f"{score_name(record.metric_for_best)}; its weights were kept."
@@ -244,13 +297,14 @@ def texts_section(record: RunRecord) -> Section | None:
     if not record.data:
         return None
     shown = []
-    train = record.data.get("train", {})
-    if train.get("length_histogram"):
+    train, unit = record.data.get("train", {}), record.unit
+    if histogram := train.get("length_histogram"):
+        noun = unit if sum(count for _, count in histogram) == train["rows"] else "windows"
         shown.append(
             Plot(
                 "lengths",
-                plots.lengths_plot(train["length_histogram"]),
-                "Training texts by length, special tokens included. Half of them are no longer than the median.",
+                plots.lengths_plot(histogram, noun=noun),
+                f"Training {noun} by length, special tokens included. Half of them are no longer than the median.",
             )
         )
     shown += padding(train)
@@ -259,7 +313,7 @@ def texts_section(record: RunRecord) -> Section | None:
         explanation="A batch is one run of real tokens here, text after text, so no position is wasted on padding.",
         plots=tuple(shown),
         html=html_table(
-            ["Set", "Texts", "Tokens", "Tokens per text", "Texts cut"],
+            ["Set", unit.capitalize(), "Tokens", "Tokens each", "Cut"],
             [
                 [
                     name,

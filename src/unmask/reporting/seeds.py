@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import DataError
 from unmask.reporting import plots
-from unmask.reporting.page import Plot, Section, html_table
-from unmask.reporting.record import RunRecord
+from unmask.reporting.page import Link, Plot, Section, html_table
+from unmask.reporting.record import RunRecord, read_json
 from unmask.reporting.sections import (
     duration,
     files_section,
@@ -20,13 +19,15 @@ from unmask.reporting.sections import (
     repeat_section,
     score_name,
     texts_section,
-    trained_parameters,
     training_seconds,
+    tuning_facts,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
 __all__ = ["read_seeds", "seeds_sections", "spread"]
 
@@ -42,12 +43,9 @@ def read_seeds(folder: Path) -> dict[str, Any] | None:
     path = folder / _NAME
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"is not JSON ({error}); the run that wrote it must be repeated", path=path) from error
-    if not isinstance(content, dict) or not content.get("seeds"):
-        raise DataError("should hold an object in JSON, with the seeds of a run", path=path)
+    content: dict[str, Any] = read_json(path, {})
+    if not content.get("seeds"):
+        raise DataError("should hold the seeds of a run", path=path)
     return content
 
 
@@ -69,7 +67,7 @@ def seeds_sections(folder: Path, record: RunRecord, seeds: Mapping[str, Any]) ->
     made = [
         _result(record, seeds, runs),
         _seed_by_seed(seeds, runs),
-        *_data_sets(seeds),
+        *_data_sets(seeds, unit=record.unit),
         files_section(record),  # of the model that was kept, where it was evaluated later
         texts_section(record),
         repeat_section(record),
@@ -83,19 +81,25 @@ def _result(record: RunRecord, seeds: Mapping[str, Any], runs: Mapping[int, RunR
     facts = {score_name(name): spread(name, other) for name, other in seeds["dev"].items() if name != metric}
     facts["Seeds"] = f"{len(entries)}" + (f" of {seeds['num_seeds']}" if len(entries) < seeds["num_seeds"] else "")
     facts["Kept"] = f"seed {seeds['best_seed']}"
-    if trained := trained_parameters(record):
-        facts["Parameters trained"] = trained
+    facts |= tuning_facts(record)
     if "dev" in record.data:
-        facts["Dev texts"] = f"{record.data['dev']['rows']:,}"
+        facts[f"Dev {record.unit}"] = f"{record.data['dev']['rows']:,}"
     if seconds := sum(training_seconds(run) for run in runs.values()):
         facts["Training time"] = duration(seconds)
     low, high = (format_score(metric, summary[end]) for end in ("min", "max"))
     verdict = (
         f"The same recipe with {len(entries)} seeds: {spread(metric, summary)} on dev, from {low} to {high}. "
+        + _diverged(seeds)
         + _collapses(entries)
         + f"Seed {seeds['best_seed']} did best and is the model that was kept; its score alone flatters the recipe."
     )
     return headline(metric, summary["mean"], verdict=verdict, facts=facts)
+
+
+def _diverged(seeds: Mapping[str, Any]) -> str:
+    """Say which seeds came to no score."""
+    told = [f"seed {entry['seed']} ({entry['error']})" for entry in seeds.get("diverged", [])]
+    return f"Diverged, and left out of every mean: {', '.join(told)}. " if told else ""
 
 
 def _collapses(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -113,19 +117,18 @@ def _collapses(entries: Sequence[Mapping[str, Any]]) -> str:
 def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Section:
     metric = seeds["metric_for_best"]
     names = [metric, *(name for name in seeds["dev"] if name != metric)]
-    rows = [
+    rows: list[list[str | float | Link]] = [
         [
-            _name(entry),
+            Link(_name(entry), f"{entry['folder']}/report.html"),
             *(format_score(name, entry["dev"][name]) for name in names),
             "" if (best := runs[entry["seed"]].best_epoch) is None else f"{best['epoch']:.4g}",
         ]
         for entry in seeds["seeds"]
     ]
-    best_row = next(row for row, entry in enumerate(seeds["seeds"]) if entry["seed"] == seeds["best_seed"])
-    caption = (
-        f"{score_name(metric)} on dev after each epoch, a line a seed. Dashed: the best epoch of seed "
-        f"{seeds['best_seed']}, which was kept."
-    )
+    rows += [[f"{entry['seed']}, diverged", *[""] * (len(names) + 1)] for entry in seeds.get("diverged", [])]
+    caption = f"A line a seed. Dashed: the best epoch of seed {seeds['best_seed']}, which was kept."
+    if len(seeds["seeds"]) > plots.MOST_SEEDS_TOLD_APART:
+        caption += " Bold: that seed."
     if any(entry["is_collapsed"] for entry in seeds["seeds"]):
         caption += " A seed that collapsed gives all texts the same answer."
     figure = _curves(seeds, runs, metric)
@@ -134,31 +137,36 @@ def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Se
         explanation="The seeds differ in the head's first values, the order of the texts and dropout, and in nothing "
         "else. How far their scores lie apart is how far one number from one seed can mislead; another recipe is "
         "better only if it is better by more than this. The interval is that of the mean, by drawing seeds anew; of "
-        "few seeds it is narrower than it should be.",
+        "few seeds it is narrower than it should be. Each seed leads to its own report.",
         plots=() if figure is None else (Plot("seeds", figure, caption),),
         html=html_table(
             ["Seed", *map(score_name, names), "Best epoch"],
             rows + [[*row, ""] for row in _summary_rows(names, seeds["dev"])],
-            best_row=best_row,
+            best_row=_best_row(seeds),
         ),
     )
 
 
-def _curves(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord], metric: str) -> Any:
+def _curves(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord], metric: str) -> Figure | None:
     """Draw the dev score of each seed after each epoch; None where no run left any."""
-    epochs: dict[float, dict[str, Any]] = {}
-    names = {f"seed {_name(entry)}": str(entry["seed"]) for entry in seeds["seeds"]}
-    for seed, run in runs.items():
-        for epoch in run.epochs:
-            if f"dev_{metric}" in epoch:
-                epochs.setdefault(epoch["epoch"], {"epoch": epoch["epoch"]})[str(seed)] = epoch[f"dev_{metric}"]
+    key = f"dev_{metric}"
+    names = {entry["seed"]: f"seed {_name(entry)}" for entry in seeds["seeds"]}
+    curves = {
+        names[seed]: [(epoch["epoch"], epoch[key]) for epoch in run.epochs if key in epoch]
+        for seed, run in runs.items()
+    }
     best = runs[seeds["best_seed"]].best_epoch
-    if not epochs or best is None:
+    if best is None:
         return None
-    return plots.epoch_scores_plot([epochs[epoch] for epoch in sorted(epochs)], names=names, best_epoch=best["epoch"])
+    return plots.seed_scores_plot(
+        {name: points for name, points in curves.items() if points},
+        title=f"{score_name(metric)} on dev after each epoch",
+        kept=names[seeds["best_seed"]],
+        best_epoch=best["epoch"],
+    )
 
 
-def _data_sets(seeds: Mapping[str, Any]) -> list[Section]:
+def _data_sets(seeds: Mapping[str, Any], *, unit: str) -> list[Section]:
     """The scores on each other file, over seeds."""
     sections = []
     for entry in seeds["evaluations"]:
@@ -175,15 +183,14 @@ def _data_sets(seeds: Mapping[str, Any]) -> list[Section]:
             ]
             for seed in seeds["seeds"]
         ]
-        best_row = next(row for row, seed in enumerate(seeds["seeds"]) if seed["seed"] == seeds["best_seed"])
         sections.append(
             Section(
                 title=f"On {entry['data']}",
-                explanation=f"{entry['num_examples']:,} examples. The seed that was kept was chosen on dev.",
+                explanation=f"{entry['num_examples']:,} {unit}. The seed that was kept was chosen on dev.",
                 html=html_table(
-                    ["Seed", *map(score_name, names)],
+                    ["Seed", *("Loss" if name == "loss" else score_name(name) for name in names)],
                     rows + _summary_rows(names, entry["metrics"]),
-                    best_row=best_row,
+                    best_row=_best_row(seeds),
                 ),
             )
         )
@@ -205,6 +212,10 @@ def _summary_rows(names: Sequence[str], summaries: Mapping[str, Any]) -> list[li
             ),
         ],
     ]
+
+
+def _best_row(seeds: Mapping[str, Any]) -> int:
+    return next(row for row, entry in enumerate(seeds["seeds"]) if entry["seed"] == seeds["best_seed"])
 
 
 def _name(entry: Mapping[str, Any]) -> str:

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from unmask.metrics import ClassificationReport
 from unmask.metrics.tagging import TaggingReport
 from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import confusion_matrix_plot
 from unmask.reporting.sections import (
+    MISTAKES_SHOWN,
     batches_section,
+    confusions,
     epochs_section,
     files_section,
     headline_section,
+    item_list,
     repeat_section,
     texts_section,
 )
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TAGGING_SECTIONS", "confusion_section", "mistakes_section", "result_section", "types_section"]
 
-_MISTAKES_SHOWN = 20  # sentences
 _PER_SENTENCE = 4
 _AROUND = 120  # characters of the sentence before its first mistake, and after its last
 _MOST_TAGS_DRAWN = 30  # beyond, cells are too small to read
@@ -92,27 +93,21 @@ def confusion_section(record: RunRecord) -> Section | None:
         return None
     report = TaggingReport.from_dict(record.dev)
     names = [tag.name for tag in report.tags]
-    wrong = [
-        (count, names[row], names[column])
-        for row, counts in enumerate(report.confusion_matrix)
-        for column, count in enumerate(counts)
-        if count and row != column
-    ]
-    often = sorted(wrong, key=lambda cell: -cell[0])[:_CONFUSIONS_SHOWN]
+    matrix: Sequence[Sequence[int]] = report.confusion_matrix
+    often = confusions(names, matrix)[:_CONFUSIONS_SHOWN]
     plots: tuple[Plot, ...] = ()
+    rows = "one tag"
+    if len(names) > _MOST_TAGS_DRAWN and report.scheme is not None:
+        names, matrix = _by_type(names, matrix)
+        rows = "one type, wherever in a span they stand,"
     if len(names) <= _MOST_TAGS_DRAWN:
-        drawn = ClassificationReport(
-            metrics=report.metrics, classes=report.tags, confusion_matrix=report.confusion_matrix
-        )
-        caption = "Each row holds the words of one tag and shows which they were given, the darker the more of the row."
-        plots = (Plot("confusion_matrix", confusion_matrix_plot(drawn), caption),)
+        caption = f"Each row holds the words of {rows} and shows what they were given, the darker the more of the row."
+        plots = (Plot("confusion_matrix", confusion_matrix_plot(names, matrix), caption),)
     return Section(
         title="What is taken for what",
         explanation="The words of the dev set by their tag and the one they were given. Below, the pairs that were "
         "mixed up most often.",
-        html=html_table(["Tag", "Taken for", "Words"], [[tag, taken, count] for count, tag, taken in often])
-        if often
-        else "",
+        html=html_table(["Tag", "Taken for", "Words"], often) if often else "",
         plots=plots,
     )
 
@@ -123,14 +118,14 @@ def mistakes_section(record: RunRecord) -> Section | None:
     wrong = [(line, mistakes) for line, mistakes in found if mistakes]
     if not wrong:
         return None
-    surest = sorted(wrong, key=lambda pair: -max(mistake.score for mistake in pair[1]))[:_MISTAKES_SHOWN]
+    surest = sorted(wrong, key=lambda pair: -max(mistake.score for mistake in pair[1]))[:MISTAKES_SHOWN]
     what = "spans" if "entities" in record.predictions[0] else "words"
     return Section(
         title="Most confident mistakes",
         explanation=f"{len(wrong):,} of {len(found):,} dev sentences have mistakes; these are the {len(surest)} with "
         f"what the model was surest of. The {what} it is wrong about are marked. Read them: some carry a doubtful tag, "
         "others show what the model has not learned.",
-        html='<ol class="mistakes">\n' + "\n".join(_item(line, own) for line, own in surest) + "\n</ol>",
+        html=item_list(_item(line, own) for line, own in surest),
     )
 
 
@@ -147,6 +142,18 @@ TAGGING_SECTIONS = (
 )
 
 
+def _by_type(tags: Sequence[str], matrix: Sequence[Sequence[int]]) -> tuple[list[str], list[list[int]]]:
+    """Add up the counts of tags that mark spans of one type: B-PER and I-PER are PER, and O stays."""
+    types = ["O" if tag == "O" else tag.partition("-")[2] or tag for tag in tags]
+    names = sorted({*types} - {"O"}) + ["O"] * ("O" in types)
+    places = [names.index(name) for name in types]
+    summed = [[0] * len(names) for _ in names]
+    for row, counts in zip(places, matrix, strict=True):
+        for column, count in zip(places, counts, strict=True):
+            summed[row][column] += count
+    return names, summed
+
+
 def _verdict(report: TaggingReport) -> str:
     frequent, words = report.most_frequent, report.num_words
     right = sum(row[tag] for tag, row in enumerate(report.confusion_matrix))
@@ -159,8 +166,8 @@ def _verdict(report: TaggingReport) -> str:
     true, given, correct = (
         sum(getattr(one, of) for one in report.types) for of in ("support", "num_predicted", "num_correct")
     )
-    found = f"The model finds {correct:,} of the {true:,} dev spans, and gives {given - correct:,} wrong ones."
-    return f"{found} {said}"
+    wrong = f"{given - correct:,} wrong one{'' if given - correct == 1 else 's'}"
+    return f"The model finds {correct:,} of the {true:,} dev spans, and gives {wrong}. {said}"
 
 
 def _mistakes(line: Mapping[str, Any]) -> list[_Mistake]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unmask.tasks.answer_spans import AnswerCandidate, QuestionAnswer, official_predictions
+from unmask.tasks.answer_spans import AnswerCandidate, QuestionAnswer
 from unmask.tasks.classification import Classification, Prediction
 from unmask.tasks.labels import Labels
 from unmask.tasks.multi_label import LabelSet, MultiLabel
@@ -56,7 +56,6 @@ __all__ = [
     "evaluate_samples",
     "make_batch",
     "mean_loss",
-    "official_predictions",
     "predict_logits",
 ]
 

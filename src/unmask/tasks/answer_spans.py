@@ -19,7 +19,7 @@ import numpy as np
 from unmask.ragged import Ragged, offsets_of, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,6 @@ __all__ = [
     "QuestionAnswer",
     "find_best_spans",
     "make_answers",
-    "official_predictions",
 ]
 
 _SPANS_AT_ONCE = 2**22  # whose scores are held at a time: 16 MB
@@ -109,6 +108,15 @@ class BestSpans:
         """How sure it is that there is no answer, float64, (Q,): the score of none less that of the best span."""
         best = self.scores[:, 0].astype(np.float64)
         return np.where(np.isfinite(best), self.no_answer - best, _NEVER)
+
+    @property
+    def null_scores_to_tune(self) -> NDArray[np.float64]:
+        """The same to choose a threshold by: where no span can be an answer, the highest where one can.
+
+        Such a question is answered with nothing whatever the threshold is, so it should not draw that to itself.
+        """
+        scores, is_real = self.null_scores, np.isfinite(self.scores[:, 0])
+        return np.where(is_real, scores, scores.max(where=is_real, initial=-np.inf) if is_real.any() else 0.0)
 
 
 def find_best_spans(samples: QuestionSamples, logits: Ragged, *, n_best: int, max_answer_length: int) -> BestSpans:
@@ -196,16 +204,15 @@ def make_answers(
     return answers
 
 
-def official_predictions(answers: Iterable[QuestionAnswer]) -> dict[str, str]:
-    """What SQuAD's and KorQuAD's evaluation programs read, as JSON: the text of each question's answer by its id."""
-    return {answer.id: answer.text for answer in answers}
-
-
 def _by_length(num_tokens: NDArray[np.int64], max_answer_length: int) -> Iterator[NDArray[np.int64]]:
-    """Part the questions into runs with texts of like length and about `_SPANS_AT_ONCE` spans each."""
-    order = np.argsort(num_tokens, kind="stable")
-    run = (np.cumsum(num_tokens[order]) - 1) * max_answer_length // _SPANS_AT_ONCE
-    yield from np.split(order, np.flatnonzero(np.diff(run)) + 1)
+    """Part the questions into runs of falling length: `_SPANS_AT_ONCE` spans, were all texts as long as the longest."""
+    order = np.argsort(-num_tokens, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = num_tokens[order[first]]
+        stop = first + max(1, _SPANS_AT_ONCE // int(longest * max_answer_length))
+        yield order[first:stop]
+        first = stop
 
 
 def _score_spans(

@@ -21,7 +21,7 @@ from unmask.errors import SettingsError
 from unmask.metrics import classification_metrics, classification_report
 from unmask.metrics.paired import SummedScore, label_scores
 from unmask.tasks.calibration import calibration_entry, fit_on_dev
-from unmask.tasks.labels import Labels
+from unmask.tasks.labels import HasLabels, Labels
 from unmask.tasks.options import TaskOptions
 from unmask.tasks.texts import TextAnswer, TextExample, TextTask
 
@@ -62,7 +62,7 @@ class Prediction(TextAnswer):
         return {"label": label, "probability": f"{self.probability:.3f}", **self.text_cell()}
 
 
-class Classification(TextTask):
+class Classification(HasLabels, TextTask):
     """Cross-entropy over the labels; accuracy, Matthews correlation and F1.
 
     Labels may weigh differently (`class_weights`), and targets be smoothed (`label_smoothing`; Szegedy et al. 2016,
@@ -94,6 +94,7 @@ class Classification(TextTask):
 
     @classmethod
     def for_training(cls, examples: Sequence[TextExample], options: TaskOptions) -> Classification:
+        cls.check_options(options)
         labels = Labels.find(examples, [[example.label or ""] for example in examples], options.labels, least=2)
         if options.class_weights == ("balanced",):
             counts = np.bincount(labels.ids_of(examples), minlength=len(labels.values))
@@ -109,14 +110,6 @@ class Classification(TextTask):
     @classmethod
     def for_model(cls, id2label: Mapping[int, str], options: TaskOptions) -> Classification:
         return cls(Labels.of_model(id2label, options.labels), options)
-
-    @property
-    def id2label(self) -> dict[int, str]:
-        return dict(enumerate(self.labels.names))
-
-    @property
-    def recorded_labels(self) -> list[str]:
-        return self.labels.recorded
 
     def summary(self, *, pairs: bool) -> str:
         names = self.labels.names

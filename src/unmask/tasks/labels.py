@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 from unmask.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from unmask.tasks.texts import TextExample
 
-__all__ = ["Labels"]
+__all__ = ["HasLabels", "Labels", "say_labels", "say_unknown"]
+
+_MOST_SHOWN = 10  # labels in one message
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Labels:
             least: how many labels there must be among the examples.
 
         Raises:
-            DataError: if the examples have too few labels, one that was not given, or two that differ in case only.
+            DataError: if the examples have too few labels, one that was not given, or two that differ in case or
+                Unicode form only.
             SettingsError: if labels are given twice.
         """
         first = examples[0]
@@ -66,12 +70,22 @@ class Labels:
             _refuse_cases(found)
             values = tuple(sorted(found, key=_number_or_word))
             return cls(values, values)
+        made = cls.parse(given, found)
+        for label, example in found.items():
+            made.id_of(label, example)
+        return made
+
+    @classmethod
+    def parse(cls, given: Sequence[str], found: Container[str]) -> Labels:
+        """Read the option `labels`; a label of the training examples (`found`) is itself, even with a = in it.
+
+        Raises:
+            SettingsError: labels are given twice.
+        """
         pairs = [[label] if label in found else label.split("=", 1) for label in given]
         made = cls(tuple(pair[0] for pair in pairs), tuple(pair[-1] for pair in pairs))
         if len(set(made.values)) < len(pairs) or len(set(made.names)) < len(pairs):
             raise SettingsError(f"labels {' '.join(given)}: each value and each name may stand once")
-        for label, example in found.items():
-            made.id_of(label, example)
         return made
 
     @classmethod
@@ -104,12 +118,7 @@ class Labels:
             DataError: if it is none of these.
         """
         if label not in self.ids:
-            raise DataError(
-                f"the label {label!r} is not one the model was given to learn ({', '.join(self.values)}): "
-                "mend the label, or add examples of it to the training file",
-                path=example.source,
-                line=example.line,
-            )
+            raise DataError(say_unknown("label", label, self.values), path=example.source, line=example.line)
         return self.ids[label]
 
     def ids_of(self, examples: Iterable[TextExample]) -> list[int]:
@@ -117,17 +126,56 @@ class Labels:
         return [self.id_of(example.label, example) for example in examples]
 
 
+class HasLabels:
+    """What a task that gives labels tells of them; see `unmask.tasks.Task`."""
+
+    labels: Labels
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        return dict(enumerate(self.labels.names))
+
+    @property
+    def recorded_labels(self) -> list[str]:
+        return self.labels.recorded
+
+
+def say_labels(labels: Sequence[str]) -> str:
+    """Name labels, of many the first ten."""
+    return ", ".join(labels[:_MOST_SHOWN]) + (f", {len(labels) - _MOST_SHOWN} more" if labels[_MOST_SHOWN:] else "")
+
+
+def say_unknown(kind: str, label: str | None, known: Sequence[str]) -> str:
+    """Say of a label that it is none of those there are, and what to do.
+
+    Args:
+        kind: what it is called, "label" or "tag".
+        label: as the file has it.
+        known: those there are.
+    """
+    said = f"the {kind} {label!r} is not one the model was given to learn ({say_labels(known)}): "
+    if label is not None and _composed(label) in map(_composed, known):
+        return f"{said}one is alike after Unicode normalization: bring both to NFC"
+    return f"{said}mend the {kind}, or add examples of it to the training file"
+
+
 def _refuse_cases(found: Mapping[str, TextExample]) -> None:
     seen: dict[str, str] = {}
     for label, example in found.items():
-        other = seen.setdefault(label.casefold(), label)
+        other = seen.setdefault(_composed(label).casefold(), label)
         if other != label:
+            is_case = _composed(other) != _composed(label)
             raise DataError(
-                f"the labels {other!r} and {label!r} differ in case only: write them alike, or name both with --labels "
-                "if they are two",
+                f"the labels {other!r} and {label!r} differ in {'case' if is_case else 'Unicode form'} only: "
+                f"{'write them alike' if is_case else 'bring both to NFC'}, or name both with --labels if they are two",
                 path=example.source,
                 line=example.line,
             )
+
+
+def _composed(label: str) -> str:
+    """One way to write what can be written in several, as macOS parts Hangul syllables into letters."""
+    return unicodedata.normalize("NFC", label)
 
 
 def _number_or_word(value: str) -> tuple[bool, float, str]:

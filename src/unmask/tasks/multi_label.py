@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from unmask.errors import DataError
 from unmask.metrics.multilabel import multilabel_metrics, multilabel_report
 from unmask.metrics.paired import SummedScore, label_scores, mean_score
-from unmask.tasks.labels import Labels
+from unmask.tasks.labels import HasLabels, Labels
 from unmask.tasks.texts import TextAnswer, TextExample, TextTask
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LabelSet(TextAnswer):
         return {"labels": ", ".join(shown) or "none", **self.text_cell()}
 
 
-class MultiLabel(TextTask):
+class MultiLabel(HasLabels, TextTask):
     """Binary cross-entropy of each label by itself, as Hugging Face's `multi_label_classification`.
 
     Args:
@@ -69,6 +69,7 @@ class MultiLabel(TextTask):
 
     name = "multi-label"
     problem_type = "multi_label_classification"
+    pipeline_options = ", top_k=None"  # else it gives one label alone
     metrics = ("loss", "micro_f1", "macro_f1", "exact_match", "hamming_accuracy")
     metric_for_best = "micro_f1"
     label_columns = ("labels", "label", "tags", "topics")
@@ -98,6 +99,7 @@ class MultiLabel(TextTask):
 
     @classmethod
     def for_training(cls, examples: Sequence[TextExample], options: TaskOptions) -> MultiLabel:
+        cls.check_options(options)
         return cls(
             Labels.find(examples, [parse_labels(e, options) for e in examples], options.labels, least=1), options
         )
@@ -105,14 +107,6 @@ class MultiLabel(TextTask):
     @classmethod
     def for_model(cls, id2label: Mapping[int, str], options: TaskOptions) -> MultiLabel:
         return cls(Labels.of_model(id2label, options.labels), options)
-
-    @property
-    def id2label(self) -> dict[int, str]:
-        return dict(enumerate(self.labels.names))
-
-    @property
-    def recorded_labels(self) -> list[str]:
-        return self.labels.recorded
 
     def summary(self, *, pairs: bool) -> str:
         names = self.labels.names

@@ -45,7 +45,9 @@ class TaskOptions:
         truncate: which tokens are kept of a text that is cut: the first, the last, or a quarter from its head and the
             rest from its tail.
         long_texts: "windows" reads a long text whole, as windows of max_seq_length tokens, in place of cutting it.
-        doc_stride: tokens from the start of one window to the start of the next, at most. None is what the task takes.
+        doc_stride: tokens of a text from the start of one window to the start of the next (Hugging Face's stride counts
+            what two windows share), at most: never more than a window holds, and windows of texts lie evenly. None is
+            128 for question-answering, half a window for tagging, and seven eighths of one for other texts.
         window_pooling: what a text's logits are of those of its windows, in training and after it.
         class_weights: how much each label's texts count in the loss: "balanced" makes all labels count alike, however
             rare; or a number for each label, in the order of ids; or `label=number`, 1 for those not named.

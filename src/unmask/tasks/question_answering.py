@@ -7,7 +7,6 @@ span of all of them is the answer (`answer_spans`).
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections import Counter
 from dataclasses import replace
@@ -17,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.checkpoint import checkpoint
 
 from unmask.data.questions import QuestionExample, read_questions
-from unmask.errors import DataError
+from unmask.data.tables import names_a_file
+from unmask.errors import DataError, SettingsError
 from unmask.metrics.null_threshold import apply_null_threshold, tune_null_threshold
 from unmask.metrics.paired import SummedScore, mean_score
 from unmask.metrics.question_answering import question_answering_report, score_answers
-from unmask.packing import PackedBatch
 from unmask.tasks.answer_spans import QuestionAnswer, find_best_spans, make_answers
 from unmask.tasks.options import TaskOptions
 from unmask.tasks.question_windows import QuestionSamples, encode_questions
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from unmask.data.questions import AnswerCheck
     from unmask.metrics import AnswerScores, QuestionAnsweringReport
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["QuestionAnswering"]
 
 _DOC_STRIDE = 128  # of `run_squad.py`
-_TOKENS_AT_ONCE = 8192  # of one forward pass, where the windows of a batch are many more than its questions
 _CANDIDATES_JUDGED = 3  # of the n best, in `predictions_dev.jsonl`
 _EXCERPT = 60  # characters of the text that are shown on both sides of an answer
 _CURVE_POINTS = 200  # at most
@@ -98,6 +95,18 @@ class QuestionAnswering(Task[QuestionExample]):
 
     @classmethod
     def read(cls, source: str | Path, reading: Reading, *, with_labels: bool = True) -> list[QuestionExample]:
+        unused = {
+            "text_column": reading.columns.text,
+            "text_pair_column": reading.columns.text_pair,
+            "label_column": reading.columns.label,
+            "column_names": reading.column_names or None,
+            "split": reading.split if names_a_file(source) else None,
+        }
+        for name, given in unused.items():
+            if given is not None:
+                raise SettingsError(
+                    f"{name} is {given!r}, and a file of questions has keys of its own, and no parts: leave it out"
+                )
         examples, check = read_questions(source, labelled=with_labels, data_dir=reading.data_dir)
         if check.findings:
             _log.warning("%s", _describe(check, source))
@@ -193,28 +202,8 @@ class QuestionAnswering(Task[QuestionExample]):
         """One row a token, of all windows."""
         return samples.lengths
 
-    def compute_logits(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        """Score each token as an answer's first and last: (T, 2).
-
-        Where one of the texts is so long that the batch has many more windows than questions, they are computed some
-        at a time, and once more in the backward pass, in place of keeping what that needs. That changes no number:
-        dropout is counted (on CUDA torch keeps the state of its generator).
-        """
-        assert batch.windows is not None
-        parts = _parts(batch.inputs, num_questions=len(batch.windows) - 1)
-        if len(parts) == 1:
-            return super().compute_logits(model, batch)
-
-        def run(part: PackedBatch) -> Tensor:
-            logits: Tensor = model(part).logits
-            return logits
-
-        if not torch.is_grad_enabled():
-            return torch.cat([run(part) for part in parts])
-        return torch.cat([checkpoint(run, part, use_reentrant=False) for part in parts])
-
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
-        """Sum the cross-entropies of starts and of ends: two targets a window."""
+        """Sum the cross-entropies of starts and of ends: two targets a window, and logits (T, 2)."""
         inputs = batch.inputs
         owner = torch.arange(inputs.num_sequences, device=logits.device).repeat_interleave(
             inputs.cu_seqlens.diff(), output_size=inputs.total_tokens
@@ -229,12 +218,10 @@ class QuestionAnswering(Task[QuestionExample]):
         """Choose the threshold that gives these questions the best F1, unless it was given or all have answers."""
         if self.is_tuned:
             return self
-        raw, spans = self._score(examples, samples, logits)[:2]
-        threshold = self._threshold(raw, spans)
+        threshold = self._threshold(*self._score(examples, samples, logits))
         return QuestionAnswering(replace(self.options, null_score_diff_threshold=threshold))
 
-    @property
-    def usage(self) -> str:
+    def usage(self, *, pairs: bool) -> str:
         return (
             'from unmask import predict  # or: unmask predict FOLDER "a question?" --text-pair "a text"\n\n'
             'predict("FOLDER", ["a question?"], ["a text"])'
@@ -254,11 +241,11 @@ class QuestionAnswering(Task[QuestionExample]):
 
         "metrics" has what every set has; "answers" is the whole `QuestionAnsweringReport`.
         """
-        report, raw, spans = self._report(examples, samples, logits)
+        report, raw, null_scores = self._report(examples, samples, logits)
         metrics = {name: report.metrics[name] for name in ("exact_match", "f1")}
         entry = {"kind": self.name, "num_examples": len(examples), "metrics": metrics, "answers": report.to_dict()}
         if report.num_has_answer and report.num_no_answer:
-            entry["threshold_curve"] = _threshold_curve(raw, spans.null_scores)
+            entry["threshold_curve"] = _threshold_curve(raw, null_scores)
         return entry
 
     def predict(self, examples: Sequence[QuestionExample], samples: Samples, logits: Ragged) -> list[QuestionAnswer]:
@@ -292,8 +279,8 @@ class QuestionAnswering(Task[QuestionExample]):
 
     def _score(
         self, examples: Sequence[QuestionExample], samples: Samples, logits: Ragged
-    ) -> tuple[AnswerScores, BestSpans, list[str], list[list[str]]]:
-        """Judge the best span of each question, whatever the threshold; also the spans, their texts, the answers."""
+    ) -> tuple[AnswerScores, NDArray[np.float64]]:
+        """Judge the best span of each question, whatever the threshold; also the null scores to choose one by."""
         spans = self._spans(samples, logits, 1)
         texts = [
             example.context[start:end]
@@ -302,27 +289,25 @@ class QuestionAnswering(Task[QuestionExample]):
             )
         ]
         golds = [[answer.text for answer in example.answers] for example in examples]
-        return score_answers(texts, golds, rules=self.options.answer_rules), spans, texts, golds
+        return score_answers(texts, golds, rules=self.options.answer_rules), spans.null_scores_to_tune
 
-    def _threshold(self, raw: AnswerScores, spans: BestSpans) -> float | None:
+    def _threshold(self, raw: AnswerScores, null_scores: NDArray[np.float64]) -> float | None:
         """The threshold that is settled, or else the best for these questions; None where every one is answered."""
         if self.is_tuned or raw.has_answer.all():
             return self.options.null_score_diff_threshold
-        return tune_null_threshold(raw, spans.null_scores).threshold
+        return tune_null_threshold(raw, null_scores)
 
     def _report(
         self, examples: Sequence[QuestionExample], samples: Samples, logits: Ragged
-    ) -> tuple[QuestionAnsweringReport, AnswerScores, BestSpans]:
-        raw, spans, texts, golds = self._score(examples, samples, logits)
-        threshold = self._threshold(raw, spans)
+    ) -> tuple[QuestionAnsweringReport, AnswerScores, NDArray[np.float64]]:
+        raw, null_scores = self._score(examples, samples, logits)
+        threshold = self._threshold(raw, null_scores)
         report = question_answering_report(
-            texts,
-            golds,
-            null_scores=None if threshold is None and raw.has_answer.all() else spans.null_scores,
+            raw,
+            null_scores=None if threshold is None and raw.has_answer.all() else null_scores,
             null_threshold=threshold,
-            rules=self.options.answer_rules,
         )
-        return report, raw, spans
+        return report, raw, null_scores
 
 
 def _describe(check: AnswerCheck, source: str | Path) -> str:
@@ -334,33 +319,6 @@ def _describe(check: AnswerCheck, source: str | Path) -> str:
         for kind, count in counts.items()
     )
     return f"{source}: of {check.num_answers:,} answers some do not stand where they are said to: {told}"
-
-
-def _parts(inputs: PackedBatch, *, num_questions: int) -> list[PackedBatch]:
-    """Part a batch into runs of sequences, if it has many more tokens than so many single sequences would."""
-    limit = max(_TOKENS_AT_ONCE, 2 * num_questions * inputs.max_seqlen)
-    if inputs.total_tokens <= limit:
-        return [inputs]
-    bounds = inputs.cu_seqlens.tolist()
-    runs = (np.array(bounds[1:]) - 1) // limit
-    firsts = [0, *(np.flatnonzero(np.diff(runs)) + 1).tolist(), inputs.num_sequences]
-    parts = []
-    for first, last in itertools.pairwise(firsts):
-        tokens = slice(bounds[first], bounds[last])
-        seeds = inputs.dropout_seeds
-        parts.append(
-            PackedBatch(
-                input_ids=inputs.input_ids[tokens],
-                token_type_ids=inputs.token_type_ids[tokens],
-                position_ids=inputs.position_ids[tokens],
-                cu_seqlens=inputs.cu_seqlens[first : last + 1] - bounds[first],
-                max_seqlen=max(
-                    end - start for start, end in zip(bounds[first:last], bounds[first + 1 :], strict=False)
-                ),
-                dropout_seeds=None if seeds is None else seeds[first:last],
-            )
-        )
-    return parts
 
 
 def _threshold_curve(raw: AnswerScores, null_scores: NDArray[np.float64]) -> dict[str, list[float]]:

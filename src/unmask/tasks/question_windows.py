@@ -8,19 +8,20 @@ Axes: Q questions, W windows, C different texts, N tokens of these.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unmask.data.windows import plan_windows
 from unmask.errors import DataError, SettingsError
 from unmask.ragged import Ragged, offsets_of, ranges
 from unmask.tasks.task import IGNORED, Samples
 from unmask.tokenization.template import SequenceTemplate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,7 +44,8 @@ class QuestionSamples(Samples):
     Args:
         contexts: which of the different texts a question asks of, int64, (Q,).
         context_offsets: where each text's tokens begin among those of all texts, and N last, int64, (C + 1,).
-        spans: each token's half-open range of characters in its text, without the blanks at its ends, int32, (N, 2).
+        spans: each token's half-open range of characters in its text, without the blanks at its ends, with the marks
+            after it that no token has, int32, (N, 2).
         may_start: whether an answer may start at this token, bool, (N,): it brings a character that is not blank and
             that no token before it brought. (Byte-level tokens may share a character.)
         may_end: whether one may end at it, bool, (N,): no token after it has its first character.
@@ -78,8 +80,8 @@ def encode_questions(
     """Encode questions.
 
     A window of a text starts `doc_stride` tokens after the one before it, and holds what `max_seq_length` leaves beside
-    the question: `unmask.data.windows.plan_windows`. Where the question leaves less than `doc_stride`, the next window
-    starts where the last one ends. The first of several answers is the target.
+    the question (`unmask.data.windows.plan_windows`); where that is less than `doc_stride`, it starts where the one
+    before it ends. The first of several answers is the target.
 
     Args:
         examples: the questions.
@@ -93,12 +95,13 @@ def encode_questions(
         DataError: nothing of a question or its text is left by the tokenizer.
         SettingsError: max_seq_length has no room for both.
     """
-    template = _Template.of(tokenizer)
-    room_of_both = max_seq_length - template.num_special
+    template = SequenceTemplate.of(tokenizer)
+    num_special = template.num_special(pair=True)
+    room_of_both = max_seq_length - num_special
     if room_of_both < 2:
         raise SettingsError(
             f"max_seq_length is {max_seq_length}: a question, its text and the special tokens around them need "
-            f"{template.num_special + 2} tokens at least"
+            f"{num_special + 2} tokens at least"
         )
     contexts, context_of = _different([example.context for example in examples])
     questions, question_of = _different([example.question for example in examples])
@@ -115,24 +118,14 @@ def encode_questions(
             )
 
     # The windows of each question.
-    num_tokens = context_ids.lengths[context_of]
     query_lengths = np.minimum(question_ids.lengths[question_of], min(max_query_length, room_of_both // 2))
-    room = room_of_both - query_lengths
-    stride = np.minimum(doc_stride, room)
-    num_windows = 1 + np.maximum(0, -(-(num_tokens - room) // stride))
-    owner = np.repeat(np.arange(len(examples)), num_windows)  # of each window its question
-    first_tokens = ranges(np.zeros_like(num_windows), num_windows) * stride[owner]
-    num_context_tokens = np.minimum(room[owner], num_tokens[owner] - first_tokens)
-    input_ids, token_type_ids, first_rows = template.fill(
-        questions=question_ids,
-        question_of=question_of[owner],
-        query_lengths=query_lengths[owner],
-        contexts=context_ids,
-        context_of=context_of[owner],
-        first_tokens=first_tokens,
-        num_context_tokens=num_context_tokens,
+    plan = plan_windows(context_ids.lengths[context_of], room_of_both - query_lengths, doc_stride)
+    windows, first_tokens, num_context_tokens = plan.offsets, plan.values[:, 0], np.diff(plan.values)[:, 0]
+    owner = np.repeat(np.arange(len(examples)), plan.lengths)  # of each window its question
+    input_ids, token_type_ids, (_, first_rows) = template.pairs(
+        _cut_out(question_ids, question_of[owner], np.zeros_like(owner), query_lengths[owner]),
+        _cut_out(context_ids, context_of[owner], first_tokens, num_context_tokens),
     )
-    windows = offsets_of(num_windows)
 
     # Where the answers are.
     text = _CharactersOfTokens.of(contexts, context_ids.lengths, offsets)
@@ -165,6 +158,11 @@ def encode_questions(
     )
 
 
+def _cut_out(texts: Ragged, which: NDArray[np.int64], firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> Ragged:
+    """Take so many values, from the first on, of these texts: all (W,)."""
+    return Ragged(texts.values[ranges(texts.offsets[which] + firsts, counts)], offsets_of(counts))
+
+
 def _different(texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     """Give the different texts in the order of their first use, and which of them each text is."""
     numbers: dict[str, int] = {}
@@ -180,69 +178,6 @@ def _tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> tuple[Ragged, NDArr
         ids += [np.array(encoding.input_ids, np.int64) for encoding in some]
         offsets += [np.array(encoding.offsets, np.int64).reshape(-1, 2) for encoding in some]
     return Ragged.of(ids, np.int64), np.concatenate(offsets)
-
-
-@dataclass(frozen=True)
-class _Template:
-    """The special tokens before a question, between it and its text, and after this: ids and token types of each run.
-
-    `types` are those of the question and of the text.
-    """
-
-    runs: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
-    types: tuple[int, int]
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer) -> _Template:
-        pair = SequenceTemplate.of(tokenizer).pair(np.array([-1]), np.array([-2]))
-        question, context = (int(np.flatnonzero(pair.input_ids == mark)[0]) for mark in (-1, -2))
-        parts = (slice(0, question), slice(question + 1, context), slice(context + 1, None))
-        return cls(
-            runs=tuple((pair.input_ids[part], pair.token_type_ids[part]) for part in parts),
-            types=(int(pair.token_type_ids[question]), int(pair.token_type_ids[context])),
-        )
-
-    @property
-    def num_special(self) -> int:
-        return sum(len(ids) for ids, _ in self.runs)
-
-    def fill(
-        self,
-        *,
-        questions: Ragged,
-        question_of: NDArray[np.int64],
-        query_lengths: NDArray[np.int64],
-        contexts: Ragged,
-        context_of: NDArray[np.int64],
-        first_tokens: NDArray[np.int64],
-        num_context_tokens: NDArray[np.int64],
-    ) -> tuple[Ragged, Ragged, NDArray[np.int64]]:
-        """Lay out W sequences: their ids, their token types, and where in each its part of the text begins, (W,).
-
-        Args:
-            questions, contexts: ids of the different ones.
-            question_of, context_of: which of them each sequence has, (W,).
-            query_lengths: tokens of the question, the first, (W,).
-            first_tokens, num_context_tokens: the range of the text's tokens, (W,).
-        """
-        (before, between, after), none = self.runs, np.zeros_like(question_of)
-        parts: tuple[tuple[NDArray[np.int64], NDArray[np.int64] | int, NDArray[np.int64], NDArray[np.int64]], ...] = (
-            (*before, none, none + len(before[0])),
-            (questions.values, self.types[0], questions.offsets[question_of], query_lengths),
-            (*between, none, none + len(between[0])),
-            (contexts.values, self.types[1], contexts.offsets[context_of] + first_tokens, num_context_tokens),
-            (*after, none, none + len(after[0])),
-        )
-        lengths = np.stack([counts for *_, counts in parts])  # (5, W)
-        sequences = offsets_of(lengths.sum(axis=0))
-        ends = sequences[:-1] + np.cumsum(lengths, axis=0)
-        input_ids, token_type_ids = np.empty(sequences[-1], np.int64), np.empty(sequences[-1], np.int64)
-        for (ids, types, starts, counts), end in zip(parts, ends, strict=True):
-            rows, taken = ranges(end - counts, counts), ranges(starts, counts)
-            input_ids[rows] = ids[taken]
-            token_type_ids[rows] = types if isinstance(types, int) else types[taken]
-        first_rows = lengths[:3].sum(axis=0)
-        return Ragged(input_ids, sequences), Ragged(token_type_ids, sequences), first_rows
 
 
 @dataclass(frozen=True)
@@ -271,6 +206,9 @@ class _CharactersOfTokens:
     def of(cls, texts: Sequence[str], num_tokens: NDArray[np.int64], offsets: NDArray[np.int64]) -> _CharactersOfTokens:
         """Take the blanks off tokens, as byte-level and Unigram tokenizers count the one before a word to it.
 
+        And give them the marks that follow and that no token has: BERT's tokenizer without case takes the accents off
+        decomposed letters (NFD), and the word would lose that of its last.
+
         Args:
             texts: the different ones.
             num_tokens: of each, (C,).
@@ -279,19 +217,23 @@ class _CharactersOfTokens:
         codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
         bounds = offsets_of([len(text) for text in texts])
         total, places = len(codes), np.arange(len(codes))
-        is_blank = _blanks()[np.minimum(codes, len(_blanks()) - 1)]
+        is_blank, is_mark = _each(codes, str.isspace), _each(codes, _is_mark)
         next_text = np.append(np.minimum.accumulate(np.where(is_blank, total, places)[::-1])[::-1], total)
         text_before = np.append(0, np.maximum.accumulate(np.where(is_blank, 0, places + 1)))
+        after_marks = np.append(np.minimum.accumulate(np.where(is_mark, total, places)[::-1])[::-1], total)
 
         base = np.repeat(bounds[:-1], num_tokens)
         starts, ends = next_text[base + offsets[:, 0]], text_before[base + offsets[:, 1]]
         has_text = (starts < ends) & (offsets[:, 0] < offsets[:, 1])
-        ends_so_far = np.maximum.accumulate(np.where(has_text, ends, 0))
         starts_to_come = np.minimum.accumulate(np.where(has_text, starts, total)[::-1])[::-1]
+        next_starts = np.append(starts_to_come[1:], total)
+        of_no_token = np.minimum(next_starts, np.repeat(bounds[1:], num_tokens))
+        ends = np.where(has_text, np.maximum(ends, np.minimum(after_marks[ends], of_no_token)), ends)
+        ends_so_far = np.maximum.accumulate(np.where(has_text, ends, 0))
         return cls(
             spans=np.stack((starts - base, ends - base), axis=1).astype(np.int32),
             may_start=has_text & (ends > np.append(0, ends_so_far[:-1])),
-            may_end=has_text & (starts < np.append(starts_to_come[1:], total)),
+            may_end=has_text & (starts < next_starts),
             bounds=bounds,
             tokens=offsets_of(num_tokens),
             starts=starts_to_come,
@@ -316,7 +258,14 @@ class _CharactersOfTokens:
         return first, last
 
 
-@lru_cache(maxsize=1)
-def _blanks() -> NDArray[np.bool_]:
-    """Which characters are blank, by code point; the last entry stands for all beyond."""
-    return np.array([chr(code).isspace() for code in range(0x3001)] + [False])
+def _each(codes: NDArray[np.uint32], claim: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Tell of which characters a claim is true; those that are alike are asked once."""
+    is_true = np.zeros(int(codes.max(initial=0)) + 1, np.bool_)
+    for code in np.flatnonzero(np.bincount(codes)).tolist():
+        is_true[code] = claim(chr(code))
+    return is_true[codes]
+
+
+def _is_mark(character: str) -> bool:
+    """Whether a character belongs to the one before it: an accent, a vowel sign, or one of the two joiners."""
+    return unicodedata.category(character).startswith("M") or character in "\u200c\u200d"

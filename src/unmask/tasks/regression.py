@@ -79,6 +79,7 @@ class Regression(TextTask):
 
     @classmethod
     def for_training(cls, examples: Sequence[TextExample], options: TaskOptions) -> Regression:
+        cls.check_options(options)
         scores = {float(example.label or "nan") for example in examples}
         if len(scores) < 2:
             raise DataError(

@@ -13,6 +13,7 @@ judged by the spans it finds. Any other tags are plain ones, such as parts of sp
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
@@ -23,7 +24,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from unmask.data import TaggedSentence, find_broken_spans, read_tagged
+from unmask.data import TaggedSentence, find_broken_spans, names_a_file, read_tagged
+from unmask.data.tagged_sentence import is_character
 from unmask.errors import DataError, SettingsError
 from unmask.metrics.paired import SummedScore, ratio_score
 from unmask.metrics.tag_schemes import (
@@ -38,7 +40,7 @@ from unmask.metrics.tag_schemes import (
 )
 from unmask.metrics.tagging import tagging_metrics, tagging_report
 from unmask.ragged import Ragged, offsets_of
-from unmask.tasks.labels import Labels
+from unmask.tasks.labels import HasLabels, Labels, say_labels, say_unknown
 from unmask.tasks.tagging_pieces import TaggingSamples, encode_sentences
 from unmask.tasks.task import Task
 from unmask.tasks.texts import TextExample
@@ -111,7 +113,7 @@ class TaggedText:
         return {"entities": ", ".join(found) or "none", "text": self.text}
 
 
-class Tagging(Task[TaggedSentence]):
+class Tagging(HasLabels, Task[TaggedSentence]):
     """Cross-entropy over the tags of words, each read off its word's first piece; accuracy, and F1 of spans.
 
     Args:
@@ -154,6 +156,8 @@ class Tagging(Task[TaggedSentence]):
             raise SettingsError("tagging reads one text at a time: leave text_pair_column out")
         if reading.column_names:
             raise SettingsError("columns of tagged files are named by their numbers, from 1: leave column_names out")
+        if reading.split is not None and names_a_file(source):
+            raise SettingsError(f"split is {reading.split!r}, and a file of tags has no parts: leave it out")
         read = partial(
             read_tagged,
             source,
@@ -167,7 +171,7 @@ class Tagging(Task[TaggedSentence]):
         unit, by_character = reading.options.text_unit, sentences[0].by_character
         if is_by_row and unit == "word" and by_character:
             return read(format="columns")
-        if is_by_row and unit == "character" and all(len(word) == 1 for s in sentences for word in s.words):
+        if is_by_row and unit == "character" and all(is_character(word) for s in sentences for word in s.words):
             return sentences if by_character else read(format="characters")
         return sentences
 
@@ -220,19 +224,11 @@ class Tagging(Task[TaggedSentence]):
         found = None if options.tag_scheme == "plain" else _scheme_of_labels(labels.names)
         return cls(labels, replace(options, label_scheme=found and (options.label_scheme or found)))
 
-    @property
-    def id2label(self) -> dict[int, str]:
-        return dict(enumerate(self.labels.names))
-
-    @property
-    def recorded_labels(self) -> list[str]:
-        return self.labels.recorded
-
     def summary(self, *, pairs: bool) -> str:
         units = "character" if self.by_character else "word"
         if self.label_scheme is None:
             names = self.labels.names
-            return f"Gives each {units} of a text one of {len(names)} tags: {', '.join(names)}."
+            return f"Gives each {units} of a text one of {len(names)} tags: {say_labels(names)}."
         types = sorted({type_of_tag(name) for name in self.labels.names if name != "O"})
         return (
             f"Finds spans of {len(types)} {'type' if len(types) == 1 else 'types'} in a text: {', '.join(types)}. Each "
@@ -290,8 +286,7 @@ class Tagging(Task[TaggedSentence]):
             first = int(unknown[0])
             index = int(np.searchsorted(offsets, first, side="right")) - 1
             raise DataError(
-                f"the tag {tags[first]!r} is not one the model was given to learn ({', '.join(self.labels.names)}): "
-                "mend the tag, or add examples of it to the training file",
+                say_unknown("tag", tags[first], self.labels.names),
                 path=sentences[index].source,
                 line=sentences[index].lines[first - int(offsets[index])],
             )
@@ -411,7 +406,14 @@ class Tagging(Task[TaggedSentence]):
         return line
 
     @classmethod
+    def keys_of_example(cls, lines: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """The spans are right or not whatever scheme each run has learnt to write them in."""
+        return ("text", "words", "entities") if _mark_spans(lines) else cls.example_keys
+
+    @classmethod
     def line_scores(cls, lines: Sequence[Mapping[str, Any]]) -> dict[str, SummedScore]:
+        """Accuracy and F1 of spans; no accuracy where runs differ in the tags they write of the same spans."""
+
         def words_right(line: Mapping[str, Any]) -> tuple[float, float]:
             return sum(map(eq, line["tags"], line["predicted"])), len(line["tags"])
 
@@ -422,12 +424,21 @@ class Tagging(Task[TaggedSentence]):
             )
             return 2 * len(true & found), len(true) + len(found)
 
-        scores = {"accuracy": ratio_score(words_right)}
-        return scores | ({"f1": ratio_score(spans_right)} if all("entities" in line for line in lines) else {})
+        accuracy, f1 = {"accuracy": ratio_score(words_right)}, {"f1": ratio_score(spans_right)}
+        if not _mark_spans(lines):
+            return accuracy
+        spans = [json.dumps([line["text"], line["words"], line["entities"]]) for line in lines]
+        tags = {(own, *line["tags"]) for own, line in zip(spans, lines, strict=True)}
+        return (accuracy if len(tags) == len(set(spans)) else {}) | f1
 
     @classmethod
     def decisions(cls, line: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         return list(zip(line["predicted"], line["tags"], strict=True))
+
+
+def _mark_spans(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the tags of all these lines of `predictions_dev.jsonl` mark spans."""
+    return all("entities" in line for line in lines)
 
 
 def _first_places(sentences: Sequence[TaggedSentence]) -> dict[str, TextExample]:
@@ -451,7 +462,7 @@ def _labels_of_spans(places: Sequence[TextExample], scheme: TagScheme) -> Labels
     """All tags of the types that occur, whether each of them does or not: O, B-LOC, I-LOC, B-PER, ...
 
     Raises:
-        DataError: two types differ in case only.
+        DataError: two types differ in case or Unicode form only.
     """
     types = [replace(place, label=type_of_tag(place.label or "")) for place in places]
     found = Labels.find(types, [[place.label or ""] for place in types], None, least=1)

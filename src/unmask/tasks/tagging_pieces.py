@@ -96,15 +96,15 @@ def encode_sentences(
         sentences: one at least; all of words, or all of characters.
         tokenizer: of the model.
         max_seq_length: tokens of a sequence, special tokens included.
-        doc_stride: pieces from the start of one window to the start of the next; None takes half a window.
+        doc_stride: pieces from the start of one window to the start of the next, at most what one holds; None takes
+            half of that.
 
     Raises:
         DataError: a word leaves nothing, and there is no unknown token to stand for it.
-        SettingsError: max_seq_length has no room for a piece, or windows would leave some out.
+        SettingsError: max_seq_length has no room for a piece.
     """
-    frame = SequenceTemplate.of(tokenizer).single(np.array([-1]))
-    place = int(np.flatnonzero(frame.input_ids == -1)[0])
-    num_special = len(frame.input_ids) - 1
+    template = SequenceTemplate.of(tokenizer)
+    num_special = template.num_special()
     room = max_seq_length - num_special
     if room < 1:
         raise SettingsError(f"max_seq_length is {max_seq_length}: nothing fits beside {num_special} special tokens")
@@ -113,39 +113,26 @@ def encode_sentences(
     # Which pieces stand in which sequence, and which sequence has which row.
     lengths = np.diff(pieces.sentence_offsets)
     row_offsets = np.searchsorted(pieces.row_places, pieces.sentence_offsets)
-    plans = {
-        int(index): plan_windows(int(lengths[index]), room, doc_stride or max(1, room // 2))
-        for index in np.flatnonzero(lengths > room)
-    }
-    num_windows = np.ones(len(lengths), np.int64)
-    num_windows[list(plans)] = [len(plan) for plan in plans.values()]
-    windows = offsets_of(num_windows)
-    starts, counts = np.repeat(pieces.sentence_offsets[:-1], num_windows), np.repeat(lengths, num_windows)
-    sequence_of_row = np.repeat(windows[:-1], np.diff(row_offsets))
-    for index, plan in plans.items():
-        bounds, own = np.array(plan), slice(windows[index], windows[index + 1])
-        starts[own] += bounds[:, 0]
-        counts[own] = bounds[:, 1] - bounds[:, 0]
+    plan = plan_windows(lengths, room, doc_stride or max(1, room // 2))
+    starts = np.repeat(pieces.sentence_offsets[:-1], plan.lengths) + plan.values[:, 0]
+    counts = np.diff(plan.values)[:, 0]
+    sequence_of_row = np.repeat(plan.offsets[:-1], np.diff(row_offsets))
+    for index in np.flatnonzero(plan.lengths > 1).tolist():
         rows = slice(row_offsets[index], row_offsets[index + 1])
-        chosen = choose_windows(int(lengths[index]), plan)
+        chosen = choose_windows(int(lengths[index]), plan[index])
         sequence_of_row[rows] += chosen[pieces.row_places[rows] - pieces.sentence_offsets[index]]
 
     # Those pieces, with the special tokens around them.
-    offsets = offsets_of(counts + num_special)
-    input_ids, token_type_ids = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int64)
-    within = ranges(offsets[:-1] + place, counts)
-    input_ids[within] = pieces.input_ids[ranges(starts, counts)]
-    token_type_ids[within] = frame.token_type_ids[place]
-    for special in [*range(place), *range(place + 1, num_special + 1)]:
-        column = offsets[:-1] + special if special < place else offsets[1:] - (num_special + 1 - special)
-        input_ids[column], token_type_ids[column] = frame.input_ids[special], frame.token_type_ids[special]
+    input_ids, token_type_ids, (first_rows,) = template.singles(
+        Ragged(pieces.input_ids[ranges(starts, counts)], offsets_of(counts))
+    )
     unit_offsets = offsets_of([len(sentence) for sentence in sentences])
     return TaggingSamples(
-        input_ids=Ragged(input_ids, offsets),
-        token_type_ids=Ragged(token_type_ids, offsets),
-        windows=windows if plans else None,
+        input_ids=input_ids,
+        token_type_ids=token_type_ids,
+        windows=plan.offsets if len(counts) > len(lengths) else None,
         rows=Ragged(
-            pieces.row_places - starts[sequence_of_row] + place,
+            pieces.row_places - starts[sequence_of_row] + first_rows[sequence_of_row],
             offsets_of(np.bincount(sequence_of_row, minlength=len(counts))),
         ),
         sentences=tuple(sentences),

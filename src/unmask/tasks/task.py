@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from unmask.counted import keys
 from unmask.metrics.paired import mean_score
-from unmask.packing import PackedBatch, pack
-from unmask.ragged import Ragged, offsets_of, ranges
+from unmask.packing import OnDevice, PackedBatch, pack
+from unmask.ragged import Ragged, offsets_of, ranges, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -44,6 +45,7 @@ IGNORED = -100  # a target that no loss and no score counts
 ExampleT = TypeVar("ExampleT")
 
 _TOKENS_AT_ONCE = 4096  # of one forward pass in evaluation: large enough for fast products, small enough for a laptop
+_WINDOW_TOKENS_AT_ONCE = 8192  # of one forward pass, where the windows of a batch are many more than its samples
 _TOKENS_SCORED_AT_ONCE = 2**20  # of one loss in evaluation: a set of usual size is one sum
 
 
@@ -101,7 +103,7 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskBatch:
+class TaskBatch(OnDevice):
     """The samples of one forward pass.
 
     Args:
@@ -124,13 +126,26 @@ class TaskBatch:
     def num_tokens(self) -> int:
         return self.inputs.total_tokens
 
-    def to(self, device: torch.device) -> TaskBatch:
-        moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=device.type != "cpu")
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        return replace(self, inputs=self.inputs.to(device), **moved)
+    def parts(self) -> list[tuple[PackedBatch, Tensor | None]]:
+        """Sequences and rows as they are computed at a time: all, unless there are many more windows than samples.
+
+        Then parts have about twice the tokens that so many single sequences would.
+        """
+        inputs, most = self.inputs, _WINDOW_TOKENS_AT_ONCE
+        if self.windows is not None:
+            most = max(most, 2 * (len(self.windows) - 1) * inputs.max_seqlen)
+        if self.windows is None or inputs.total_tokens <= most:
+            return [(inputs, self.rows)]
+        bounds = inputs.cu_seqlens.tolist()
+        row_offsets = None if self.row_offsets is None else self.row_offsets.tolist()
+        parts = []
+        for run in runs_of(np.diff(bounds), most):
+            first, stop = int(run[0]), int(run[-1]) + 1
+            rows = self.rows
+            if rows is not None and row_offsets is not None:
+                rows = rows[row_offsets[first] : row_offsets[stop]] - bounds[first]
+            parts.append((inputs.sequences(first, stop), rows))
+        return parts
 
 
 class Task(ABC, Generic[ExampleT]):
@@ -147,8 +162,9 @@ class Task(ABC, Generic[ExampleT]):
         head: key of `unmask.models.registry.HEADS`.
         problem_type: what Hugging Face call it in config.json, where their classes ask; else None.
         pipeline_tag: what Hugging Face's hub calls it.
+        pipeline_options: what else their pipeline must be told, as its arguments are written.
         unit: what people call its examples, many of them.
-        metrics: names of the scores it gives, "loss" among them.
+        metrics: the scores a checkpoint may be chosen by, "loss" among them; a task may give more.
         metric_for_best: the one that chooses the best checkpoint unless the user names another.
         option_names: the fields of `TaskOptions` it has a use for.
         example_keys: the keys of a line of `predictions_dev.jsonl` that say which example it is, and what is right.
@@ -158,6 +174,7 @@ class Task(ABC, Generic[ExampleT]):
     head: ClassVar[str]
     problem_type: ClassVar[str | None] = None
     pipeline_tag: ClassVar[str]
+    pipeline_options: ClassVar[str] = ""
     unit: ClassVar[str] = "texts"
     metrics: ClassVar[tuple[str, ...]]
     metric_for_best: ClassVar[str]
@@ -218,12 +235,13 @@ class Task(ABC, Generic[ExampleT]):
     def summary(self, *, pairs: bool) -> str:
         """What a model of this task does, in a sentence for its model card; `pairs` tells whether of pairs of texts."""
 
-    @property
-    def usage(self) -> str:
-        """How a model of this task is asked, in lines of Python for its model card; its folder is FOLDER."""
+    def usage(self, *, pairs: bool) -> str:
+        """How such a model is asked, in Python for its model card; its folder is FOLDER, `pairs` as in `summary`."""
+        typed = '"a text" --text-pair "another"' if pairs else '"a text"'
+        asked = '{"text": "a text", "text_pair": "another"}' if pairs else '"a text"'
         return (
-            'from transformers import pipeline  # or: unmask predict FOLDER "a text"\n\n'
-            f'pipeline("{self.pipeline_tag}", model="FOLDER")("a text")'
+            f"from transformers import pipeline  # or: unmask predict FOLDER {typed}\n\n"
+            f'pipeline("{self.pipeline_tag}", model="FOLDER"{self.pipeline_options})({asked})'
         )
 
     @property
@@ -259,9 +277,23 @@ class Task(ABC, Generic[ExampleT]):
         return samples.num_windows if samples.rows is None else samples.sum_windows(samples.rows.lengths)
 
     def compute_logits(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        """Run the model: rows of logits, (M, ...), sample by sample."""
-        logits: Tensor = (model(batch.inputs) if batch.rows is None else model(batch.inputs, rows=batch.rows)).logits
-        return logits
+        """Run the model: rows of logits, (M, ...), sample by sample.
+
+        Where a text is so long that the batch has many more windows than samples, they are computed some at a time, and
+        once more in the backward pass, in place of keeping what that needs. That changes no number: dropout is counted
+        (on CUDA torch keeps the state of its generator).
+        """
+
+        def run(inputs: PackedBatch, rows: Tensor | None) -> Tensor:
+            logits: Tensor = (model(inputs) if rows is None else model(inputs, rows=rows)).logits
+            return logits
+
+        parts = batch.parts()
+        if len(parts) == 1:
+            return run(*parts[0])
+        if not torch.is_grad_enabled():
+            return torch.cat([run(*part) for part in parts])
+        return torch.cat([checkpoint(run, *part, use_reentrant=False) for part in parts])
 
     @abstractmethod
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
@@ -275,7 +307,7 @@ class Task(ABC, Generic[ExampleT]):
 
     @abstractmethod
     def score(self, examples: Sequence[ExampleT], samples: Samples, logits: Ragged) -> dict[str, float]:
-        """Score the logits of a data set: `metrics`, without the loss."""
+        """Score the logits of a data set: `metrics` without the loss, and others."""
 
     @abstractmethod
     def report(self, examples: Sequence[ExampleT], samples: Samples, logits: Ragged) -> dict[str, Any]:
@@ -293,6 +325,11 @@ class Task(ABC, Generic[ExampleT]):
         """Put an answer beside the truth: a line of `predictions_dev.jsonl`."""
 
     # From those lines, which is where runs are compared.
+
+    @classmethod
+    def keys_of_example(cls, lines: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """Name what must be the same in the lines of two runs if they are to be of the same examples."""
+        return cls.example_keys
 
     @classmethod
     def line_scores(cls, lines: Sequence[Mapping[str, Any]]) -> dict[str, SummedScore]:
@@ -358,7 +395,7 @@ def make_batch(
     """
     sequences, windows = indices, None
     if samples.windows is not None:
-        counts = samples.num_windows[indices]
+        counts = samples.windows[indices + 1] - samples.windows[indices]
         windows = offsets_of(counts)
         sequences = ranges(samples.windows[indices], counts)
         if dropout_seeds is not None:
@@ -392,7 +429,9 @@ def predict_logits(model: nn.Module, task: Task[Any], samples: Samples) -> Ragge
     model.eval()
     rows, order = [], []
     with torch.inference_mode():
-        for indices in _by_length(samples.lengths):
+        by_length = np.argsort(samples.lengths, kind="stable")
+        for run in runs_of(samples.lengths[by_length], _TOKENS_AT_ONCE):
+            indices = by_length[run]
             rows.append(task.compute_logits(model, make_batch(samples, indices).to(device)).float().cpu())
             order.append(indices)
     model.train(was_training)
@@ -411,19 +450,11 @@ def evaluate_samples(
 def mean_loss(task: Task[Any], samples: Samples, logits: Ragged) -> float:
     """Average the loss of these logits over the targets of all samples."""
     total, count = 0.0, 0
-    runs = (np.cumsum(samples.lengths) - 1) // _TOKENS_SCORED_AT_ONCE
-    for indices in np.split(np.arange(len(samples)), np.flatnonzero(np.diff(runs)) + 1):
+    for indices in runs_of(samples.lengths, _TOKENS_SCORED_AT_ONCE):
         batch = make_batch(samples, indices)
         total += task.compute_loss(torch.from_numpy(logits.take(indices).values), batch).item()
         count += batch.num_targets[0]
     return total / max(count, 1)
-
-
-def _by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Split indices into runs of rising length with about `_TOKENS_AT_ONCE` tokens each."""
-    order = np.argsort(lengths, kind="stable")
-    run = (np.cumsum(lengths[order]) - 1) // _TOKENS_AT_ONCE
-    yield from np.split(order, np.flatnonzero(np.diff(run)) + 1)
 
 
 def _dropout_seeds(seed: int, epoch: int, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import logging
+import reprlib
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from unmask.data import read_table
+from unmask.data import plan_windows, read_table
 from unmask.errors import DataError, SettingsError
 from unmask.ragged import Ragged, offsets_of
 from unmask.tasks.task import Samples, Task
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from unmask.data import Table
-    from unmask.tasks.options import Reading, Truncate
+    from unmask.tasks.options import Reading, TaskOptions, Truncate
     from unmask.tasks.task import TaskBatch
     from unmask.tokenization import Tokenizer
     from unmask.tokenization.encoding import Encoding
@@ -39,6 +41,8 @@ __all__ = ["TextAnswer", "TextExample", "TextTask"]
 
 _TEXT_COLUMNS = ("sentence", "text", "sentence1", "document", "review")
 _HEAD = 128 / 510  # how much of a text's room its head gets, and its tail the rest; Sun et al. 2019, section 5.3.1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,11 @@ class TextExample:
     label: str | None
     source: str
     line: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no text, nor a second one."""
+        return not (self.text.strip() or (self.text_pair or "").strip())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +132,7 @@ class TextTask(Task[TextExample]):
         ]
         if with_labels:
             if reading.options.skip_empty:
-                examples = [each for each in examples if each.text.strip() or (each.text_pair or "").strip()]
+                examples = _leave_out_empty(examples, table)
             cls.check_labels(examples, field, reading)
         return examples
 
@@ -142,12 +151,33 @@ class TextTask(Task[TextExample]):
         for example in examples:
             if not example.label:
                 raise DataError(
-                    "the label is empty: fill it in, or leave the row out", path=example.source, line=example.line
+                    "the label is empty: fill it in, or leave the row out",
+                    path=example.source,
+                    line=example.line,
+                    field=field,
                 )
 
     @classmethod
     def from_text(cls, text: str, text_pair: str | None = None, *, source: str, line: int) -> TextExample:
         return TextExample(text=text, text_pair=text_pair, label=None, source=source, line=line)
+
+    @classmethod
+    def check_options(cls, options: TaskOptions) -> None:
+        """Make sure that no option is told in vain: a text is cut, or read as windows.
+
+        Raises:
+            SettingsError: one is.
+        """
+        idle, fate, other = {
+            "cut": (("doc_stride", "window_pooling"), "cut", "windows"),
+            "windows": (("truncate",), "read whole", "cut"),
+        }[options.long_texts]
+        for name in idle:
+            if name in options.changed():
+                raise SettingsError(
+                    f"{name} is {getattr(options, name)!r}, and long texts are {fate}: leave it out, or set long_texts "
+                    f"to {other}"
+                )
 
     @abstractmethod
     def targets_of(self, examples: Sequence[TextExample]) -> NDArray[Any]:
@@ -184,14 +214,19 @@ class TextTask(Task[TextExample]):
             sequences = [_cut(encoding, max_seq_length, self.options.truncate) for encoding in encodings]
         for example, encoding in zip(examples, encodings if has_windows else sequences, strict=True):
             if all(encoding.special_tokens_mask):
-                raise DataError(
-                    f"nothing is left of the text in {max_seq_length} tokens: raise max_seq_length"
-                    if encoding.num_truncated_tokens
-                    else "the text is empty, there is nothing to read in it: fill it in, or leave the row out, as "
-                    "training does with --skip-empty",
-                    path=example.source,
-                    line=example.line,
-                )
+                if encoding.num_truncated_tokens:
+                    problem = f"nothing is left of the text in {max_seq_length} tokens: raise max_seq_length"
+                elif example.is_empty:
+                    problem = (
+                        "the text is empty, there is nothing to read in it: fill it in, or leave the row out, as "
+                        "training does with --skip-empty"
+                    )
+                else:
+                    problem = (
+                        f"the tokenizer leaves nothing of the text {reprlib.repr(example.text)}: write another, or "
+                        "leave the row out"
+                    )
+                raise DataError(problem, path=example.source, line=example.line)
         num_cut = [sequence.num_truncated_tokens for sequence in sequences]
         return Samples(
             input_ids=Ragged.of((sequence.input_ids for sequence in sequences), np.int64),
@@ -217,6 +252,20 @@ class TextTask(Task[TextExample]):
         return logits.new_zeros(len(counts), logits.shape[1]).scatter_reduce(
             0, owners[:, None].expand_as(logits), logits, how, include_self=False
         )
+
+
+def _leave_out_empty(examples: Sequence[TextExample], table: Table) -> list[TextExample]:
+    """Leave out the rows without a text, and say how many there are.
+
+    Raises:
+        DataError: no row has one.
+    """
+    kept = [example for example in examples if not example.is_empty]
+    if not kept:
+        raise DataError("every text is empty: is this the column of the texts?", path=table.source)
+    if len(kept) < len(examples):
+        _log.warning("%s: %d rows without a text left out", table.source, len(examples) - len(kept))
+    return kept
 
 
 def _usual(table: Table, names: Sequence[str], what: str) -> str:
@@ -247,9 +296,9 @@ def _cut(encoding: Encoding, max_length: int, kept: Truncate) -> Encoding:
 
 
 def _windows(encoding: Encoding, max_length: int, stride: int | None) -> list[Encoding]:
-    """Part a text into windows, each with the special tokens around it.
+    """Part a text into windows, each with the special tokens around it: all full, and at even distances.
 
-    All are full. They start at even distances of at most `stride` tokens, by default seven eighths of a window.
+    These are of `stride` tokens at most, by default seven eighths of a window.
     """
     if len(encoding) <= max_length:
         return [encoding]
@@ -258,17 +307,8 @@ def _windows(encoding: Encoding, max_length: int, stride: int | None) -> list[En
     room = max_length - len(special)
     if room < 1:
         raise SettingsError(f"max_seq_length is {max_length}: nothing of a text fits beside its special tokens")
-    if stride is not None and stride > room:
-        raise SettingsError(
-            f"doc_stride is {stride}, and a window holds {room} tokens of a text: some would be in none"
-        )
-    last = len(places) - room  # where the last window starts
-    num_steps = -(-last // (stride or max(1, room - room // 8)))
-    windows = []
-    for number in range(num_steps + 1):
-        start = number * last // num_steps
-        windows.append(_at(encoding, np.sort(np.concatenate((special, places[start : start + room])))))
-    return windows
+    [windows] = plan_windows([len(places)], room, stride or max(1, room - room // 8), evenly=True)
+    return [_at(encoding, np.sort(np.concatenate((special, places[start:stop])))) for start, stop in windows.tolist()]
 
 
 def _at(encoding: Encoding, positions: NDArray[np.int64], *, num_truncated_tokens: int = 0) -> Encoding:

@@ -9,18 +9,17 @@ words are those between blanks.
 from __future__ import annotations
 
 import re
-import unicodedata
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from unmask.data import TaggedSentence
+from unmask.data.tagged_sentence import is_character, is_joining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["split_characters", "split_words", "untagged"]
 
-_JOINING = ("Mn", "Mc", "Me", "Cf")  # accents, vowel signs, joiners, variation selectors: no characters of their own
 _WORD = re.compile(
     r"""
     \w+://\S*\w/?                                       # an address on the web
@@ -49,17 +48,12 @@ def split_words(text: str) -> list[tuple[int, int]]:
 
 
 def split_characters(text: str) -> list[tuple[int, int]]:
-    """Find the characters of a text that are no blanks: half-open ranges, each with its accents and joiners.
-
-    The conjoining letters of a Hangul syllable, as macOS writes them, are one.
-    """
+    """Find the characters of a text that are no blanks: half-open ranges, each of one `is_character`."""
     starts: list[int] = []
-    for place, character in enumerate(text):
-        if starts and not text[place - 1].isspace():
-            begun = text[starts[-1] : place]
-            if unicodedata.category(character) in _JOINING or len(unicodedata.normalize("NFC", begun + character)) == 1:
-                continue
-        starts.append(place)
+    for place, point in enumerate(text):
+        goes_on = starts and not text[place - 1].isspace()
+        if not goes_on or not (is_joining(point) or is_character(text[starts[-1] : place + 1])):
+            starts.append(place)
     return [
         (start, end)
         for start, end in pairwise([*starts, len(text)])
@@ -89,7 +83,7 @@ def _without_joining(text: str) -> str:
         return text
     made: list[str] = []
     for character in text:
-        if unicodedata.category(character) in _JOINING:
+        if is_joining(character):
             character = made[-1] if made and not made[-1].isspace() else "x"
         made.append(character)
     return "".join(made)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from unmask.errors import CheckpointError
+from unmask.ragged import Ragged, offsets_of, ranges
 
 if TYPE_CHECKING:
     import tokenizers
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from unmask.tokenization.tokenizer import Tokenizer
 
-__all__ = ["SequenceTemplate", "TemplatedSequence"]
+__all__ = ["SequenceTemplate", "TemplatedSequence", "TemplatedSequences"]
 
 
 class TemplatedSequence(NamedTuple):
@@ -34,6 +35,20 @@ class TemplatedSequence(NamedTuple):
     input_ids: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
     is_special: NDArray[np.bool_]
+
+
+class TemplatedSequences(NamedTuple):
+    """Many texts or pairs with their special tokens.
+
+    Attributes:
+        input_ids: of each sequence, int64.
+        token_type_ids: likewise.
+        first_rows: of each text of a pair, or of the one, its first position in each of N sequences, int64, (N,).
+    """
+
+    input_ids: Ragged
+    token_type_ids: Ragged
+    first_rows: tuple[NDArray[np.int64], ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,25 @@ class _Pattern:
                 is_special[start:end] = False
         return TemplatedSequence(input_ids, token_type_ids, is_special)
 
+    def fill_all(self, *texts: Ragged) -> TemplatedSequences:
+        # Each run of special tokens and each text, in their order: its values, and which of them each sequence has.
+        parts: list[tuple[NDArray[np.int64], NDArray[np.int64] | int, NDArray[np.int64], NDArray[np.int64]]] = []
+        none = np.zeros(len(texts[0]), np.int64)
+        for index, (ids, types) in enumerate(zip(self.specials, self.special_types, strict=True)):
+            parts.append((ids, types, none, none + len(ids)))
+            if index < len(texts):
+                text = texts[index]
+                parts.append((text.values, self.text_types[index], text.offsets[:-1], text.lengths))
+        lengths = np.stack([counts for *_, counts in parts])  # (parts, N)
+        offsets = offsets_of(lengths.sum(axis=0))
+        first_rows = np.cumsum(lengths, axis=0) - lengths
+        input_ids, token_type_ids = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int64)
+        for (ids, part_types, starts, counts), first in zip(parts, first_rows, strict=True):
+            rows, taken = ranges(offsets[:-1] + first, counts), ranges(starts, counts)
+            input_ids[rows] = ids[taken]
+            token_type_ids[rows] = part_types if isinstance(part_types, int) else part_types[taken]
+        return TemplatedSequences(Ragged(input_ids, offsets), Ragged(token_type_ids, offsets), tuple(first_rows[1::2]))
+
 
 class SequenceTemplate:
     """What a tokenizer adds to one text and to a pair; see `of`."""
@@ -106,6 +140,18 @@ class SequenceTemplate:
     def pair(self, input_ids: NDArray[np.integer], pair_ids: NDArray[np.integer]) -> TemplatedSequence:
         """Wrap a pair of texts as one sequence; the arguments are as in `single`."""
         return self._pair.fill(input_ids, pair_ids)
+
+    def singles(self, input_ids: Ragged) -> TemplatedSequences:
+        """Wrap many texts.
+
+        Args:
+            input_ids: integers, of each of N texts. Not modified.
+        """
+        return self._single.fill_all(input_ids)
+
+    def pairs(self, input_ids: Ragged, pair_ids: Ragged) -> TemplatedSequences:
+        """Wrap many pairs, each as one sequence: the first texts and the second ones, N of each."""
+        return self._pair.fill_all(input_ids, pair_ids)
 
 
 def _placeholder(tokenizer: Tokenizer) -> str:

@@ -8,18 +8,18 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from unmask import hub
-from unmask.checks import CHECKS, READERS, DataSet, Role, Subject, count_tokens, read_set
-from unmask.checks.labels import count_labels
+from unmask.checks import CHECKS, READERS, DataSet, Role, Subject, apply_labels, count_tokens, read_set
 from unmask.checks.sieve import kind_of
-from unmask.data import Finding, names_a_file
+from unmask.data import Finding
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.models.registry import empty_model, encoder_of, read_model_config
-from unmask.tasks import TASKS, Columns, Reading, TaskOptions
+from unmask.tasks import TASKS, TaskOptions
+from unmask.workflows.data_settings import DataSettings
 from unmask.workflows.loading import load_tokenizer
+from unmask.workflows.run_settings import with_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,39 +30,22 @@ if TYPE_CHECKING:
 __all__ = ["CheckReport", "CheckSettings", "CheckedSet", "check"]
 
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+_SPLITS: dict[Role, str] = {"train": "train", "dev": "validation", "test": "test"}  # of a data set
 _MOST_LABELS = 50  # that are listed of a set
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSettings(TaskOptions):
+class CheckSettings(TaskOptions, DataSettings):
     """Look at labelled files as a fine-tuning run would read them, and tell all that is odd about them.
 
     Args:
-        task: what is to be learnt: "classification", "multi-label", "regression", "tagging" or "question-answering".
         model: whose tokenizer will read the texts: a folder, a hub id or "minilm"; None leaves tokens unchecked.
-        train: the file to learn from.
-        dev: files to choose the best checkpoint by.
-        test: files that no choice is made on.
-        column_names: names for the columns of files without a header.
-        text_column: the column of the text, or of the words to tag; None takes the usual names.
-        text_pair_column: the column of the second text of a pair; None where texts stand alone.
-        label_column: the column of the label, score or tags; None takes the usual names.
-        data_dir: folder in which relative paths are also looked for; None is the variable UNMASK_DATA_DIR.
 
     Raises:
         SettingsError: there is no such task, or no file.
     """
 
-    task: Literal["classification", "multi-label", "regression", "tagging", "question-answering"] = "classification"
     model: str | None = "minilm"
-    train: str | None = None
-    dev: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    column_names: tuple[str, ...] | None = None
-    text_column: str | None = None
-    text_pair_column: str | None = None
-    label_column: str | None = None
-    data_dir: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,19 +65,6 @@ class CheckSettings(TaskOptions):
         """Each file with what it is for."""
         train: list[tuple[Role, str]] = [] if self.train is None else [("train", self.train)]
         return [*train, *(("dev", source) for source in self.dev), *(("test", source) for source in self.test)]
-
-    def reading(self, role: Role, source: str) -> Reading:
-        """How a file is read."""
-        split = {"train": "train", "dev": "validation", "test": "test"}[role]
-        return Reading(
-            columns=Columns(text=self.text_column, text_pair=self.text_pair_column, label=self.label_column),
-            column_names=self.column_names,
-            split=None if names_a_file(source) else split,
-            data_dir=self.data_dir,
-            options=dataclasses.replace(
-                TaskOptions.of(vars(self)), skip_empty=False
-            ),  # what is left out is looked at too
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,13 +189,15 @@ def check(settings: CheckSettings | None = None, /, **changes: Any) -> CheckRepo
         SettingsError: there is no file, or a setting is outside its range.
     """
     values = {} if settings is None else {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-    settings = CheckSettings(**values | _with_types(changes))
+    settings = CheckSettings(**values | with_types(CheckSettings, changes))
+    options = settings.task_options
     findings: list[Finding] = []
-    sets: list[DataSet] = []
+    read: list[DataSet] = []
     for role, source in settings.sources:
-        data, found = read_set(settings.task, role, source, settings.reading(role, source))
-        sets.append(data)
+        data, found = read_set(settings.task, role, source, settings.reading(source, _SPLITS[role]))
+        read.append(data)
         findings += found
+    labels, sets = apply_labels(settings.task, read, options)
     tokenizer, max_seq_length = None, settings.max_seq_length
     if settings.model is not None:
         try:
@@ -234,11 +206,14 @@ def check(settings: CheckSettings | None = None, /, **changes: Any) -> CheckRepo
         except CheckpointError as error:
             findings.append(Finding("no_tokenizer", f"tokens were not looked at: {error}", settings.model))
     if tokenizer is not None:
-        sets = [dataclasses.replace(data, counts=count_tokens(data.items, tokenizer, max_seq_length)) for data in sets]
+        sets = tuple(
+            dataclasses.replace(data, counts=count_tokens(data.items, tokenizer, max_seq_length)) for data in sets
+        )
     subject = Subject(
         task=settings.task,
-        options=TaskOptions.of(vars(settings)),
-        sets=tuple(sets),
+        options=options,
+        sets=sets,
+        labels=labels,
         model=settings.model or "",
         tokenizer=tokenizer,
         max_seq_length=max_seq_length,
@@ -254,17 +229,6 @@ def check(settings: CheckSettings | None = None, /, **changes: Any) -> CheckRepo
         sets=tuple(_describe(data, settings.task) for data in sets),
         findings=tuple(_sorted(findings)),
     )
-
-
-def _with_types(changes: dict[str, Any]) -> dict[str, Any]:
-    """One file is a list of one, and a path a string."""
-    typed = dict(changes)
-    for name in ("dev", "test", "column_names", "labels"):
-        if (value := typed.get(name)) is not None:
-            typed[name] = (str(value),) if isinstance(value, str | Path) else tuple(map(str, value))
-    if typed.get("train") is not None:
-        typed["train"] = str(typed["train"])
-    return typed
 
 
 def _ask_task(subject: Subject, findings: list[Finding]) -> Iterator[Finding]:
@@ -290,7 +254,7 @@ def _find_limit(model: str, tokenizer: Tokenizer, asked: int | None) -> int | No
 
 
 def _describe(data: DataSet, task: str) -> CheckedSet:
-    labels = count_labels(data) if task != "regression" else Counter()
+    labels = data.label_counts if task != "regression" else Counter[str]()
     known = CheckedSet(
         role=data.role,
         data=data.source,

@@ -1,4 +1,4 @@
-"""Tell whether two runs differ, by what they say of the same dev examples.
+"""Tell whether two runs differ, by what they say of the same dev examples, and what each of them costs.
 
 unmask compare runs/cola runs/cola-lora
 """
@@ -21,9 +21,12 @@ from unmask.reporting.comparison import write_comparison
 from unmask.reporting.sections import format_score, score_name
 from unmask.reporting.seeds import read_seeds
 from unmask.tasks import TASKS
+from unmask.workflows.run_folder import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from unmask.metrics.paired import SummedScore
     from unmask.tasks import Task
@@ -41,14 +44,32 @@ class Side:
     Args:
         run: its folder.
         seeds: of the models compared, one each.
+        num_diverged: seeds that came to no score, and count in no mean.
         scores: of each of these models, in the same order.
         mean: of the scores.
+        tune: what of the model was trained: all, lora, bitfit or head.
+        num_trainable: how many parameters that is.
+        num_total: how many there are.
+        seconds: of the training steps of one model, the mean over seeds; they depend on the machine.
+        device: the machine, as far as the run's environment names it.
+        model_bytes: what the model takes on disk.
+        adapter_bytes: what the adapters take, which are all there is to keep beside the base model.
+
+    Of the last seven, what the run folder does not tell is None.
     """
 
     run: str
     seeds: tuple[int, ...]
+    num_diverged: int
     scores: tuple[float, ...]
     mean: float
+    tune: str | None
+    num_trainable: int | None
+    num_total: int | None
+    seconds: float | None
+    device: str | None
+    model_bytes: int | None
+    adapter_bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +111,7 @@ def compare(first: str, second: str, /, *, metric: str | None = None, output: Pa
     """Tell whether two runs differ, by what they say of the same dev examples.
 
     Either may be a run of one seed or of several (`--seeds`). With one seed each, two models are compared; whether
-    their recipes differ takes several seeds of both.
+    their recipes differ takes several seeds of both. What each of them costs is told too: parameters, time, disk.
 
     Args:
         first: a run folder of `unmask finetune`.
@@ -100,7 +121,7 @@ def compare(first: str, second: str, /, *, metric: str | None = None, output: Pa
         output: a file for the plot: report.html for a page that also holds the numbers, or plot.png.
 
     Raises:
-        DataError: a folder holds no run that has come to its end, or the dev sets differ.
+        DataError: a folder holds no run of fine-tuning that has come to its end, or the dev sets differ.
         SettingsError: the runs cannot be compared by this score, or the output is no .html, .png or .svg.
     """
     if output is not None and output.suffix.lower() not in (".html", ".png", ".svg"):
@@ -112,11 +133,7 @@ def compare(first: str, second: str, /, *, metric: str | None = None, output: Pa
             _refuse_other_examples(task, sides[0].lines[0], lines, (str(sides[0].folders[0]), str(folder)))
     name, score = _choose(task, sides, metric)
     terms = [[score.terms(lines) for lines in side.lines] for side in sides]
-    made = [
-        Side(run=run, seeds=side.seeds, scores=scores, mean=float(np.mean(scores)))
-        for run, side, own in zip((first, second), sides, terms, strict=True)
-        for scores in [tuple(float(score.from_sums(one.sum(0, keepdims=True))[0]) for one in own)]
-    ]
+    made = [_side(run, side, own, score) for run, side, own in zip((first, second), sides, terms, strict=True)]
     interval = bootstrap_difference(terms[0], terms[1], score.from_sums)
     permutation = permute_recipes(terms[0], terms[1], score.from_sums)
     mcnemar = None
@@ -142,45 +159,83 @@ def compare(first: str, second: str, /, *, metric: str | None = None, output: Pa
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What is read of a run: of each seed its folder, and its lines of `predictions_dev.jsonl`."""
+    """What is read of a run: of each seed its folder, its record, and its lines of `predictions_dev.jsonl`."""
 
     folder: Path
     folders: tuple[Path, ...]
+    records: tuple[RunRecord, ...]
     config: dict[str, Any]
-    seeds: tuple[int, ...]
     lines: tuple[list[dict[str, Any]], ...]
+    num_diverged: int
 
 
 def _read(folder: Path) -> _Run:
+    """Read a run that is complete.
+
+    Raises:
+        DataError: it is not, or is none of fine-tuning.
+    """
     config = RunRecord.read(folder).config
+    if config.get("task") not in TASKS:  # before all else: others have no predictions, and never will
+        kind = f"run is of {config['task']}" if "task" in config else "folder holds a model, and no run"
+        raise DataError(f"this {kind}: unmask compare takes run folders of unmask finetune", path=folder)
     seeds = read_seeds(folder)
     parts = [folder] if seeds is None else [folder / entry["folder"] for entry in seeds["seeds"]]
     records = [RunRecord.read(part) for part in parts]
-    for part, record in zip(parts, records, strict=True):
-        if not record.predictions:
-            raise DataError(
-                "this run has no predictions on a dev set: unmask finetune takes a run to its end, with --resume",
-                path=part,
-            )
+    num_diverged = 0 if seeds is None else len(seeds.get("diverged", []))
+    missing = 0 if seeds is None else seeds.get("num_seeds", len(parts)) - num_diverged - len(parts)
+    # A run that was killed before its end has checkpoints, or no predictions; what was removed later is no matter.
+    if missing or any(not r.predictions or (p / "checkpoints").exists() for p, r in zip(parts, records, strict=True)):
+        done = f" ({len(parts) + num_diverged} of {len(parts) + num_diverged + missing} seeds are done)" * bool(missing)
+        raise DataError(
+            f"this run has not come to its end{done}: unmask {command_of(config)} --resume --output-dir {folder} "
+            "takes it there",
+            path=folder,
+        )
     return _Run(
         folder=folder,
         folders=tuple(parts),
+        records=tuple(records),
         config=config,
-        seeds=tuple(record.config.get("seed", 0) for record in records),
         lines=tuple(record.predictions for record in records),
+        num_diverged=num_diverged,
     )
 
 
+def _side(run: str, side: _Run, terms: Sequence[NDArray[np.float64]], score: SummedScore) -> Side:
+    """What is told of a run: its scores, and what it costs."""
+    scores = tuple(float(score.from_sums(one.sum(0, keepdims=True))[0]) for one in terms)
+    seconds = [sum(step.get("seconds", 0.0) for step in record.steps) for record in side.records]
+    return Side(
+        run=run,
+        seeds=tuple(record.config.get("seed", 0) for record in side.records),
+        num_diverged=side.num_diverged,
+        scores=scores,
+        mean=float(np.mean(scores)),
+        tune=side.config.get("tune"),
+        num_trainable=side.config.get("num_trainable"),
+        num_total=side.config.get("num_total"),
+        seconds=float(np.mean(seconds)) if all(seconds) else None,
+        device=side.records[0].environment.get("device"),
+        model_bytes=_size_of(side.folder / "model"),
+        adapter_bytes=_size_of(side.folder / "adapter"),
+    )
+
+
+def _size_of(folder: Path) -> int | None:
+    """Bytes of a folder's files; None where there is none."""
+    if not folder.is_dir():
+        return None
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _task_of(sides: Sequence[_Run]) -> type[Task[Any]]:
-    names = [side.config.get("task") for side in sides]
-    for side, name in zip(sides, names, strict=True):
-        if name not in TASKS:
-            raise DataError(f"this run is of {name}, and unmask finetune makes the runs to compare", path=side.folder)
-    if names[0] != names[1]:
+    first, second = (side.config["task"] for side in sides)
+    if first != second:
         raise DataError(
-            f"this run is of {names[1]}, and the first of {names[0]}: compare like with like", path=sides[1].folder
+            f"this run is of {second}, and the first of {first}: compare like with like", path=sides[1].folder
         )
-    return TASKS[str(names[0])]
+    return TASKS[first]
 
 
 def _refuse_other_examples(
@@ -195,6 +250,7 @@ def _refuse_other_examples(
         DataError: the first line that differs is named.
     """
     advice = "compare runs with the same dev files (of one file that was parted, the same --dev-seed)"
+    keys = task.keys_of_example([*first, *second])
     for number, lines in enumerate(zip_longest(first, second), start=1):
         a, b = lines
         if a is None or b is None:
@@ -203,7 +259,7 @@ def _refuse_other_examples(
                 path=Path(names[1], "predictions_dev.jsonl"),
                 line=number,
             )
-        for key in task.example_keys:
+        for key in keys:
             if a.get(key) != b.get(key):
                 raise DataError(
                     f"the dev sets differ: {names[0]} has {_shown(a.get(key))} here and {names[1]} "
@@ -220,7 +276,7 @@ def _choose(task: type[Task[Any]], sides: Sequence[_Run], metric: str | None) ->
         usual = str(sides[0].config.get("metric_for_best"))
         metric = usual if usual in scores else next(iter(scores))
     if metric not in scores:
-        raise SettingsError(f"metric is {metric!r}: runs of {task.name} are compared by {', '.join(scores)}")
+        raise SettingsError(f"metric is {metric!r}: these runs of {task.name} are compared by {', '.join(scores)}")
     return metric, scores[metric]
 
 
@@ -269,7 +325,8 @@ def _verdict(
 
 def _scored(metric: str, side: Side) -> str:
     mean = format_score(metric, side.mean)
-    return mean if len(side.seeds) == 1 else f"{mean} (mean of {len(side.seeds)} seeds)"
+    diverged = f"; {side.num_diverged} diverged and count in no mean" if side.num_diverged else ""
+    return mean if len(side.seeds) == 1 and not diverged else f"{mean} (mean of {len(side.seeds)} seeds{diverged})"
 
 
 def _shown(value: Any) -> str:

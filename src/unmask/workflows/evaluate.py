@@ -33,6 +33,7 @@ def evaluate(
     text_column: str | None = None,
     text_pair_column: str | None = None,
     label_column: str | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Score a fine-tuned model on a labelled file.
 
@@ -49,6 +50,7 @@ def evaluate(
         text_column: the column of the text; None is what the run had.
         text_pair_column: the column of the second text of a pair; None is what the run had.
         label_column: the column of the label; None is what the run had.
+        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
 
     Returns:
         data, loss, kind (the task), num_examples, metrics, and what else the task's report has (of a classifier classes
@@ -57,7 +59,7 @@ def evaluate(
     Raises:
         UnmaskError: the model or the file cannot be used; the message says what to do.
     """
-    trained = load_trained(model)
+    trained = load_trained(model, device=device)
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
     examples = trained.read(data, columns=columns, column_names=column_names, split=split, data_dir=data_dir)
     samples = trained.encode(examples)

@@ -20,15 +20,15 @@ from unmask.files import write_json, write_text
 from unmask.models.adapters import lora_layers, merge_lora, save_lora
 from unmask.models.embeddings import WordEmbedding
 from unmask.reporting import RunRecord, write_report
+from unmask.reporting.classification import dev_report
 from unmask.reporting.seeds import read_seeds
 from unmask.tasks import FineTuning, predict_logits
 from unmask.training import is_main_process, train, training_device
-from unmask.workflows.check import CheckSettings, check
 from unmask.workflows.evaluate import make_entry
-from unmask.workflows.finetune_data import Prepared, prepare
+from unmask.workflows.finetune_data import Prepared, prepare, tell_findings
 from unmask.workflows.loading import save_pretrained
 from unmask.workflows.model_card import model_card
-from unmask.workflows.run_folder import is_complete, open_run_folder, refuse_changed_data, remove_checkpoints
+from unmask.workflows.run_folder import is_complete, open_run_folder, refuse_changed_data, remove_checkpoints, spared
 from unmask.workflows.run_settings import resolve_settings, with_types
 from unmask.workflows.seeds import train_seeds
 from unmask.workflows.settings import FinetuneSettings
@@ -88,14 +88,10 @@ def finetune(
 
     # Everything is read and checked before anything is written.
     training_device(settings)
-    if settings.learning_rate is None:
-        settings = dataclasses.replace(settings, learning_rate=settings.peak_learning_rate)
-        if settings.tune != "all":
-            say(f"learning rate {settings.learning_rate:g}, unless told otherwise, as tune is {settings.tune}")
+    if settings.learning_rate is None and settings.tune != "all":
+        say(f"learning rate {settings.peak_learning_rate:g}, unless told otherwise, as tune is {settings.tune}")
     prepared = prepare(settings, console=console, say=say)
-    if settings.check and not settings.resume and is_main_process():
-        for line in check(CheckSettings.of(settings)).lines("error", "warning"):
-            say(line)
+    tell_findings(settings, say)
     if settings.seeds == 1:
         train_one(prepared, console=console, say=say)
     else:
@@ -109,6 +105,7 @@ def train_one(
     console: Console,
     say: Callable[[str], None],
     make_objective: Callable[..., FineTuning] = FineTuning,
+    report: bool = True,
 ) -> None:
     """Train what was prepared, and leave a complete run in its output folder: the work of each process.
 
@@ -117,6 +114,7 @@ def train_one(
         console: where progress is shown.
         say: prints a line.
         make_objective: makes what the loop learns, with the arguments of `FineTuning`.
+        report: whether to write the report, whose plots take seconds.
 
     Raises:
         UnmaskError: as `finetune`.
@@ -171,10 +169,18 @@ def train_one(
     write_json(output_dir / "evaluation.json", entries)
     remember_task(model, task)
     card = model_card(
-        settings, pretrained, task, [dev, *entries], num_examples=len(examples["train"]), tuning=prepared.tuning
+        settings,
+        pretrained,
+        task,
+        [dev, *entries],
+        num_examples=len(examples["train"]),
+        pairs=getattr(examples["train"][0], "text_pair", None) is not None,
+        tuning=prepared.tuning,
     )
     save_pretrained(model.cpu(), pretrained.tokenizer, output_dir / "model", model_card=card, replace=True)
-    write_report(output_dir)
+    if report:
+        with spared(output_dir, say):
+            write_report(output_dir)
     remove_checkpoints(output_dir)
 
 
@@ -195,15 +201,27 @@ def _base_model(prepared: Prepared) -> str:
 
 
 def _result(output_dir: Path) -> FinetuneResult:
-    """Read back what a complete run came to."""
+    """Read back what a complete run came to.
+
+    Raises:
+        DataError: it left no scores on its dev set.
+    """
     seeds = read_seeds(output_dir)
     record = RunRecord.read(output_dir if seeds is None else output_dir / f"seed-{seeds['best_seed']}")
-    assert record.dev is not None
+    metrics = record.dev.get("metrics")
+    if metrics is None and record.config.get("task") == "classification":  # of a version that kept the answers alone
+        report = dev_report(record)
+        metrics = report and report.metrics
+    if metrics is None:
+        raise DataError(
+            "the run is complete and has a model, but no scores on its dev set: unmask evaluate scores its model",
+            path=output_dir,
+        )
     return FinetuneResult(
         output_dir=output_dir,
         model=output_dir / "model",
         report=output_dir / "report.html",
-        dev=record.dev["metrics"],
+        dev=metrics,
         evaluations=record.evaluations,
         seeds=seeds,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from unmask.data import names_a_file, split_indices
+from unmask.data import split_indices
 from unmask.errors import SettingsError
-from unmask.tasks import TASKS, Reading, Samples, Task
-from unmask.training import TuningReport, apply_tuning
+from unmask.tasks import TASKS, Samples, Task
+from unmask.training import TuningReport, apply_tuning, is_main_process
+from unmask.workflows.check import CheckSettings, check
 from unmask.workflows.loading import Pretrained, load
 from unmask.workflows.run_folder import as_json, describe
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from unmask.workflows.settings import FinetuneSettings
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "hold_back", "prepare", "prepare_examples", "read_examples", "tell_findings"]
+
+ExampleT = TypeVar("ExampleT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class Prepared:
         Args:
             settings: of that run; what they say of the data and the task is what these say.
         """
+        settings = settings.for_task(self.task)
         pretrained, tuning = _load(settings, self.task)
         return dataclasses.replace(self, settings=settings, pretrained=pretrained, tuning=tuning)
 
@@ -80,7 +84,23 @@ def prepare(settings: FinetuneSettings, *, console: Console, say: Callable[[str]
     Raises:
         UnmaskError: data, checkpoint or settings that cannot be used; the message says what to do.
     """
-    examples = _read(settings)
+    return prepare_examples(settings, read_examples(settings), console=console, say=say)
+
+
+def prepare_examples(
+    settings: FinetuneSettings, examples: dict[str, list[Any]], *, console: Console, say: Callable[[str], None]
+) -> Prepared:
+    """Make the task of examples, load and encode: what `prepare` does once they are read.
+
+    Args:
+        settings: of the run.
+        examples: as `read_examples` gives them.
+        console: where the table of a checkpoint that does not fit is drawn.
+        say: prints a line.
+
+    Raises:
+        UnmaskError: as `prepare`.
+    """
     known = examples["train"] if settings.dev else examples["train"] + examples["dev"]  # one file, parted at random
     task = TASKS[settings.task].for_training(known, settings.task_options)
     settings = settings.for_task(task)
@@ -109,33 +129,52 @@ def _load(settings: FinetuneSettings, task: Task[Any]) -> tuple[Pretrained, Tuni
     return pretrained, apply_tuning(pretrained.model, settings.tuning, new=new, seed=settings.seed)
 
 
-def _read(settings: FinetuneSettings) -> dict[str, list[Any]]:
-    """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several."""
+def tell_findings(settings: FinetuneSettings, say: Callable[[str], None]) -> None:
+    """Look at the files before a run begins, as `unmask check` does, and tell what is odd; unless told not to."""
+    if settings.check and not settings.resume and is_main_process():
+        for line in check(CheckSettings.of(settings)).lines("error", "warning"):
+            say(line)
+
+
+def read_examples(settings: FinetuneSettings) -> dict[str, list[Any]]:
+    """Read the examples of "train" and "dev", and of each test file, and each dev file where there are several.
+
+    Raises:
+        DataError: a file is missing or broken, or an example cannot be used.
+        SettingsError: two sets of data would go by one name.
+    """
 
     def read(source: str, split: str) -> list[Any]:
-        reading = Reading(
-            columns=settings.columns,
-            column_names=settings.column_names,
-            split=None if names_a_file(source) else split,
-            data_dir=settings.data_dir,
-            options=settings.task_options,
-        )
-        return TASKS[settings.task].read(source, reading)
+        return TASKS[settings.task].read(source, settings.reading(source, split))
 
     assert settings.train is not None
     if taken := {"train", "dev"} & {*settings.dev, *settings.test}:
         raise SettingsError(f"a set of data cannot be called {min(taken)!r} here: write ./{min(taken)}")
+    names = [*(settings.dev if len(settings.dev) > 1 else ()), *settings.test]  # a lone dev file goes by "dev"
+    if repeated := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise SettingsError(
+            f"{repeated[0]!r} is named twice among dev and test, whose scores are told by name: name each once"
+        )
     train_examples = read(settings.train, "train")
     dev_sets = {source: read(source, "validation") for source in settings.dev}
     if not dev_sets:
-        seed = settings.seed if settings.dev_seed is None else settings.dev_seed
-        kept, held_back = split_indices(len(train_examples), dev_fraction=settings.dev_fraction, seed=seed)
-        dev_sets = {"dev": [train_examples[i] for i in held_back]}
-        train_examples = [train_examples[i] for i in kept]
+        train_examples, dev_sets["dev"] = hold_back(train_examples, settings)
     sets = {"train": train_examples, "dev": [example for examples in dev_sets.values() for example in examples]}
     if len(dev_sets) > 1:
         sets |= dev_sets
     return sets | {source: read(source, "test") for source in settings.test}
+
+
+def hold_back(examples: list[ExampleT], settings: FinetuneSettings) -> tuple[list[ExampleT], list[ExampleT]]:
+    """Part examples into those to learn from and those that are held back for dev.
+
+    Raises:
+        DataError: there are too few.
+    """
+    seed = settings.seed if settings.dev_seed is None else settings.dev_seed
+    parts = split_indices(len(examples), dev_fraction=settings.dev_fraction, seed=seed)
+    kept, held_back = ([examples[i] for i in part] for part in parts)
+    return kept, held_back
 
 
 def _encode(

@@ -26,7 +26,7 @@ class Pretrained:
     """A model ready for use, and what belongs to it.
 
     Args:
-        model: in eval mode, on CPU, in float32.
+        model: in eval mode, in float32; `load` leaves it on the CPU.
         tokenizer: the one it was trained with.
         config: its sizes and label names.
         folder: where it was found.

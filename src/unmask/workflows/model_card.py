@@ -34,6 +34,7 @@ def model_card(
     evaluations: Sequence[dict[str, Any]],
     *,
     num_examples: int,
+    pairs: bool,
     tuning: TuningReport,
 ) -> str:
     """Write the card of a fine-tuned model in the hub's format: YAML front matter, then text.
@@ -44,6 +45,7 @@ def model_card(
         task: what it was trained for.
         evaluations: entries as `evaluation.json` has them.
         num_examples: how many examples it was trained on.
+        pairs: whether these are pairs of texts.
         tuning: what of the model was trained.
     """
     metrics = list(evaluations[0]["metrics"])
@@ -56,7 +58,7 @@ def model_card(
     return f"""{front}
 # {settings.model} fine-tuned for {settings.task}
 
-{task.summary(pairs=settings.text_pair_column is not None)}
+{task.summary(pairs=pairs)}
 
 ## Scores
 
@@ -73,7 +75,7 @@ weight decay {settings.weight_decay:g}, seed {settings.seed}.{_tuned(settings, t
 ## Use
 
 ```python
-{task.usage}
+{task.usage(pairs=pairs)}
 ```
 """
 

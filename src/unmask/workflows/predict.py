@@ -27,6 +27,7 @@ def predict(
     abstain_below: float | None = None,
     mistake_cost: float | None = None,
     abstain_cost: float | None = None,
+    device: str | None = None,
 ) -> list[Any]:
     """Ask for the answers to texts, or pairs of texts.
 
@@ -37,6 +38,7 @@ def predict(
         abstain_below: have a classifier give no label where its probability is below this.
         mistake_cost: or where a label is expected to cost more than none: what a wrong one costs.
         abstain_cost: what none costs, in the same unit; None is 1.
+        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
 
     Returns:
         One answer a text, of the kind its task gives (`unmask.tasks.Prediction` for a classifier), with `to_dict()`.
@@ -46,7 +48,7 @@ def predict(
         ValueError: texts and text_pairs differ in number.
     """
     abstaining = Abstaining(abstain_below=abstain_below, mistake_cost=mistake_cost, abstain_cost=abstain_cost)
-    trained = load_trained(model)
+    trained = load_trained(model, device=device)
     pairs = [None] * len(texts) if text_pairs is None else text_pairs
     examples = [
         trained.task.from_text(text, pair, source="texts", line=number)

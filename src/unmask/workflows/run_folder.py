@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,17 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.errors import DataError
-from unmask.files import remove_leftovers, write_json, write_text
+from unmask.errors import DataError, UnmaskError
+from unmask.files import new_folder, remove_leftovers, write_json, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
     from numpy.typing import NDArray
 
     from unmask.tasks import Samples, Task
 
 __all__ = [
+    "DIVERGED",
     "as_json",
     "command_of",
+    "copy_model",
     "describe",
     "describe_lengths",
     "is_complete",
@@ -36,14 +41,21 @@ __all__ = [
     "refuse_changed_data",
     "refuse_used_folder",
     "remove_checkpoints",
+    "remove_folder",
+    "spared",
 ]
+
+DIVERGED = "diverged.json"
+"""What the run of one of several seeds leaves where it diverged: a mark that it is not to be tried again."""
 
 _CONFIG = "config.json"
 _START = ("environment.json", "command.txt", _CONFIG)  # in the order they are written
 _SEED = re.compile(r"seed-\d+")  # a run of one of several seeds, in the folder of them all
+_TRIAL = re.compile(r"trial-\d{3,}")  # a run of a search, likewise
+_OF_A_SEARCH = ("study.jsonl", "search.json")
 _REST = (
     *("data.json", "metrics.jsonl", "checkpoints", "model", "generator", "adapter", "seeds.json"),
-    *("predictions_dev.jsonl", "evaluation_dev.json", "evaluation.json", "plots", "report.html"),
+    *("predictions_dev.jsonl", "evaluation_dev.json", "evaluation.json", "plots", "report.html", DIVERGED),
 )
 
 
@@ -66,8 +78,42 @@ def is_complete(folder: Path) -> bool:
 
 def remove_checkpoints(folder: Path) -> None:
     """Make a run complete; the last thing it does, because until then it can be resumed."""
-    # In one step, because half of them would be damaged checkpoints.
-    shutil.rmtree((folder / "checkpoints").rename(folder / ".checkpoints.partial"))
+    remove_folder(folder / "checkpoints")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of a run, if it is there, in one step: half of it could be taken for whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    for gone in (partial, folder):  # a kill may have left the first
+        if gone.is_dir():
+            shutil.rmtree(gone.rename(partial))
+
+
+def copy_model(run: Path, folder: Path) -> None:
+    """Give a folder the model of a run in it, and the adapter if there is one, in place of what it has."""
+    if not (run / "adapter").is_dir():
+        remove_folder(folder / "adapter")
+    for name in ("adapter", "model"):  # the model last: it makes a run complete
+        if (run / name).is_dir():
+            with new_folder(folder / name, replace=True) as partial:
+                shutil.copytree(run / name, partial, dirs_exist_ok=True)
+
+
+@contextmanager
+def spared(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Let a report that fails cost nothing but itself: the error is told, and the run goes on to its end.
+
+    A run that could not end without its report would fail in the same way each time it is resumed.
+
+    Args:
+        folder: of the run.
+        say: prints a line.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, UnmaskError) else f"{type(error).__name__}: "
+        say(f"the report could not be made ({kind}{error}); the run is whole without it: unmask report {folder}")
 
 
 def refuse_changed_data(folder: Path, described: dict[str, Any], *, resume: bool) -> None:
@@ -83,20 +129,20 @@ def refuse_changed_data(folder: Path, described: dict[str, Any], *, resume: bool
         before = json.loads(path.read_bytes())
     except ValueError as error:
         raise DataError(f"is not JSON ({error}): start another run", path=path) from error
-    # Figures that were computed may differ in their last digit on another machine; counts and hashes do not.
-    if any(
-        before.get(name, {}).get(key) != value
-        for name, part in described.items()
-        for key, value in part.items()
-        if not isinstance(value, float)
-    ):
+    if not _agrees(before, described):
         raise DataError(
             "the data are not those the run began with: give it the same files, or start another run", path=path
         )
 
 
-def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
+def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool, command: str | None = None) -> None:
     """Make sure that nothing of value is in the way, before any work is done.
+
+    Args:
+        folder: where a run is to be.
+        overwrite: whether a run that is there is to be replaced.
+        resume: whether it is to go on.
+        command: that makes the run: only a search takes the place of a search.
 
     Raises:
         DataError: the folder holds a run and neither flag is given, or files that are no run's and would be lost.
@@ -114,7 +160,7 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             "or choose another output folder",
             path=folder,
         )
-    foreign = _foreign_files(folder) if overwrite else []
+    foreign = _foreign_files(folder, is_search=command == "search") if overwrite else []
     if foreign:
         raise DataError(
             f"the folder holds files that are no run's ({', '.join(foreign)}): move them away, "
@@ -123,8 +169,10 @@ def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         )
 
 
-def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> None:
+def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool, may_change: Collection[str] = ()) -> None:
     """Write what a run starts with: its environment, the command and its settings.
+
+    A run that goes on has all of that, and takes of the settings those that it may now have otherwise (`may_change`).
 
     A run to be replaced is removed first. The folder itself stays, as it may be a link, a mount, or where we are; its
     config.json is written last and removed first but for the two small files that go with it, so a kill at any moment
@@ -134,6 +182,10 @@ def open_run_folder(folder: Path, config: dict[str, Any], *, resume: bool) -> No
         remove_leftovers(folder)
     if is_run(folder):
         if resume:
+            before = json.loads((folder / _CONFIG).read_bytes())
+            changed = before | {name: value for name, value in config.items() if name in may_change}
+            if changed != before:
+                write_json(folder / _CONFIG, changed)
             return
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == _CONFIG):
             if entry.name in _START[:-1]:
@@ -204,13 +256,28 @@ def _fingerprint(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def _foreign_files(folder: Path) -> list[str]:
-    """Name what in a run folder is no part of the run, nor of a run of one seed in it."""
+def _agrees(before: Any, now: Any) -> bool:
+    """Whether a description says the same of the data as one before.
+
+    Figures that were computed may differ in their last digit on another machine; counts and hashes do not.
+    """
+    if isinstance(now, dict):
+        return isinstance(before, dict) and all(_agrees(before.get(key), value) for key, value in now.items())
+    if isinstance(now, list):
+        is_alike = isinstance(before, list) and len(before) == len(now)
+        return is_alike and all(map(_agrees, before, now))
+    return isinstance(now, float) or bool(before == now)
+
+
+def _foreign_files(folder: Path, *, is_search: bool = False) -> list[str]:
+    """Name what in a run folder is no part of the run, nor of a run of one seed, or a search's trial, in it."""
+    own = (*_START, *_REST, *(_OF_A_SEARCH if is_search else ()))
     found = []
     for path in sorted(path for path in folder.iterdir() if not _is_hidden(path)):
-        if _SEED.fullmatch(path.name) and path.is_dir():
+        is_of_several = _SEED.fullmatch(path.name) or (is_search and _TRIAL.fullmatch(path.name))
+        if is_of_several and path.is_dir():
             found += [f"{path.name}/{name}" for name in _foreign_files(path)]
-        elif path.name not in (*_START, *_REST):
+        elif path.name not in own:
             found.append(path.name)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -69,7 +70,9 @@ def resolve_settings(settings: Settings) -> Settings:
     if settings.output_dir is None:
         raise SettingsError("output_dir is missing: name the run folder, such as --output-dir runs/mine")
     if is_main_process():  # the others may find what the first has just opened
-        refuse_used_folder(settings.output_dir, overwrite=settings.overwrite, resume=settings.resume)
+        refuse_used_folder(
+            settings.output_dir, overwrite=settings.overwrite, resume=settings.resume, command=settings.command
+        )
     config_file = settings.output_dir / "config.json"
     if not settings.resume or not config_file.is_file():
         return settings
@@ -106,7 +109,7 @@ def read_settings(kind: type[Settings], config_file: Path) -> Settings:
     raise DataError(f"this run is one of unmask {command}: resume it with that command", path=config_file)
 
 
-def with_types(kind: type[RunSettings], values: dict[str, Any]) -> dict[str, Any]:
+def with_types(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     """Give values, as JSON, recipes and people write them, the types of the fields; one file is a list of one."""
     hints = get_type_hints(kind)
     return {name: _typed(value, hints.get(name)) for name, value in values.items()}
@@ -121,6 +124,8 @@ def _typed(value: Any, hint: Any) -> Any:
     for option in options:
         if get_origin(option) is tuple:
             members = [value] if isinstance(value, str | Path) else value
+            if isinstance(members, Mapping):  # as scikit-learn writes class weights
+                members = [f"{name}={part}" for name, part in members.items()]
             if isinstance(members, list | tuple):
                 return tuple(map(str, members)) if get_args(option)[0] is str else tuple(members)
     return str(value) if str in options else value

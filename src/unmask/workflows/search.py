@@ -16,7 +16,6 @@ import json
 import os
 import random
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,24 +26,26 @@ from rich.console import Console
 
 from unmask.data import names_a_file
 from unmask.errors import DataError, SettingsError
-from unmask.files import lock_folder, new_folder, write_bytes, write_json
+from unmask.files import lock_folder, write_bytes, write_json
 from unmask.reporting import SECTIONS, RunRecord, write_report
 from unmask.reporting.search import read_search, search_sections
 from unmask.tasks import TASKS, Columns, predict_logits
 from unmask.training import DivergedError, training_device
 from unmask.workflows.evaluate import make_entry
-from unmask.workflows.finetune_data import Prepared, prepare
+from unmask.workflows.finetune_data import Prepared, prepare, tell_findings
 from unmask.workflows.run_folder import (
     as_json,
+    copy_model,
     is_complete,
     is_run,
     open_run_folder,
     refuse_changed_data,
+    remove_folder,
 )
 from unmask.workflows.run_settings import resolve_settings, with_types
 from unmask.workflows.search_settings import SEEDS_AFTERWARDS, SearchSettings, trial_folder, trial_settings
 from unmask.workflows.search_space import PAPER_GRID, Space, parse_space
-from unmask.workflows.search_trials import Trials, dev_scores
+from unmask.workflows.search_trials import Trials
 from unmask.workflows.settings import FinetuneSettings
 from unmask.workflows.trained import load_trained
 
@@ -55,7 +56,6 @@ __all__ = ["SearchResult", "search"]
 
 _JOURNAL, _SUMMARY, _REPORT = "study.jsonl", "search.json", "report.html"
 _OF_THE_BEST = ("metrics.jsonl", "predictions_dev.jsonl", "evaluation_dev.json")  # what its run left, beside its model
-_OF_A_SEARCH = {_JOURNAL, _SUMMARY, _REPORT, *_OF_THE_BEST, "evaluation.json", "data.json", "model", "adapter", "plots"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,9 +140,13 @@ def search(
     settings = dataclasses.replace(settings, metric_for_best=prepared.settings.metric_for_best)  # "auto" no more
     base = trial_settings(settings, {})
     refuse_changed_data(folder, prepared.described, resume=settings.resume)
+    trials = Trials(settings, space, prepared, console=console, say=say)
+    if not (settings.resume and is_run(folder)):
+        trials.check()
+    tell_findings(settings, say)
     config = as_json(dataclasses.replace(settings, resume=False, overwrite=False))
     with lock_folder(folder):  # two processes would write one journal
-        open_run_folder(folder, config, resume=settings.resume)
+        open_run_folder(folder, config, resume=settings.resume, may_change=settings.may_change)
         write_json(folder / "data.json", prepared.described)
         study = open_study(
             folder / _JOURNAL,
@@ -152,7 +156,6 @@ def search(
             seed=settings.seed,
             pruner=settings.pruner,
         )
-        trials = Trials(settings, space, prepared, console=console, say=say)
         while (trial := study.next(total)) is not None:
             (folder / _SUMMARY).unlink(missing_ok=True)  # of a search that was complete, and is given more trials
             trials.run(trial, total)
@@ -165,12 +168,11 @@ def search(
 def _without_test(prepared: Prepared) -> Prepared:
     """Leave the test files out, which were read to be checked: no trial is to see them."""
     settings = prepared.settings
-    names = {*settings.test} - {*settings.dev}
     return dataclasses.replace(
         prepared,
         settings=dataclasses.replace(settings, test=()),
-        examples={name: examples for name, examples in prepared.examples.items() if name not in names},
-        samples={name: samples for name, samples in prepared.samples.items() if name not in names},
+        examples={name: examples for name, examples in prepared.examples.items() if name not in settings.test},
+        samples={name: samples for name, samples in prepared.samples.items() if name not in settings.test},
     )
 
 
@@ -178,15 +180,9 @@ def _resolve(settings: SearchSettings) -> tuple[SearchSettings, Space]:
     """Check what can be checked without the data; a search that is resumed keeps the settings it has."""
     if settings.space:
         settings = dataclasses.replace(settings, space=parse_space(settings.space).to_text())
-    folder = settings.output_dir
-    if folder is not None and settings.resume and is_run(folder) and not _is_search(folder):
-        raise DataError("the run here is no search: resume it with the command that began it", path=folder)
-    if folder is not None and settings.overwrite and _is_search(folder):
-        _refuse_foreign_files(folder)
-    else:
-        settings = resolve_settings(settings)
+    settings = resolve_settings(settings)
     if settings.train is None and settings.resume:
-        raise DataError("there is no search here to resume: name the folder of one", path=folder)
+        raise DataError("there is no search here to resume: name the folder of one", path=settings.output_dir)
     if settings.train is None:
         raise SettingsError("train is missing: name the labelled file to learn from, such as --train train.tsv")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -199,26 +195,6 @@ def _resolve(settings: SearchSettings) -> tuple[SearchSettings, Space]:
     space = parse_space(settings.space or PAPER_GRID)
     space.check(trial_settings(settings, {}))
     return dataclasses.replace(settings, space=space.to_text()), space
-
-
-def _is_search(folder: Path) -> bool:
-    path = folder / "config.json"
-    try:
-        return path.is_file() and "space" in json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"is not JSON ({error}): start again", path=path) from error
-
-
-def _refuse_foreign_files(folder: Path) -> None:
-    """Make sure that nothing is lost but a search."""
-    own = _OF_A_SEARCH | {"config.json", "environment.json", "command.txt"}
-    names = {path.name for path in folder.iterdir() if not path.name.startswith((".", "trial-"))}
-    if names - own:
-        raise DataError(
-            f"the folder holds files that are no search's ({', '.join(sorted(names - own))}): move them away, or "
-            "choose another output folder",
-            path=folder,
-        )
 
 
 def _points(settings: SearchSettings, space: Space) -> list[dict[str, Any]] | None:
@@ -259,15 +235,7 @@ def _remove_what_is_not_kept(study: Study, settings: SearchSettings, *, is_best_
             continue
         is_kept = settings.keep_models or (best is not None and trial.number == best.number and not is_best_copied)
         for name in ("checkpoints", *(() if is_kept else ("model", "adapter"))):
-            _remove(folder / name)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder in one step, as half of one could be taken for whole."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    for gone in (partial, folder):
-        if gone.is_dir():
-            shutil.rmtree(gone.rename(partial))
+            remove_folder(folder / name)
 
 
 def _finish(study: Study, settings: SearchSettings) -> None:
@@ -279,11 +247,7 @@ def _finish(study: Study, settings: SearchSettings) -> None:
         raise DivergedError(f"no trial came to a score, so there is no best: {'; '.join(errors)}")
     own = trial_folder(settings, best.number)
     if (own / "model").is_dir():  # else it is there since the search was complete before
-        _remove(folder / "adapter")
-        for name in ("adapter", "model"):
-            if (own / name).is_dir():
-                with new_folder(folder / name, replace=True) as partial:
-                    shutil.copytree(own / name, partial, dirs_exist_ok=True)
+        copy_model(own, folder)
     for name in _OF_THE_BEST:
         write_bytes(folder / name, (own / name).read_bytes())
     config, of_best = (json.loads((path / "config.json").read_bytes()) for path in (folder, own))
@@ -301,7 +265,7 @@ def _test(settings: SearchSettings) -> list[dict[str, Any]]:
     if not settings.test:
         return []
     assert settings.output_dir is not None
-    trained, entries = load_trained(settings.output_dir), []
+    trained, entries = load_trained(settings.output_dir, device=settings.device), []
     for source in settings.test:
         examples = trained.read(source, columns=Columns(), split=None if names_a_file(source) else "test")
         samples = trained.encode(examples)
@@ -323,7 +287,7 @@ def _summarize(study: Study, settings: SearchSettings, best: int, entries: list[
                 "state": trial.state,
                 "settings": trial.point,
                 "score": trial.score,
-                "scores": None if record is None else dev_scores(record),
+                "scores": None if record is None else record.dev_scores,
                 "best_epoch": None if record is None or record.best_epoch is None else record.best_epoch["epoch"],
                 "reports": {str(number): score for number, score in trial.reports.items()},
                 "seconds": trial.seconds,

@@ -58,8 +58,7 @@ def trial_settings(settings: SearchSettings, point: Mapping[str, Any], folder: P
     """The settings of the trial of a point, in a folder; test files are for the best alone."""
     names = {field.name for field in dataclasses.fields(FinetuneSettings)}
     own = {"output_dir": folder, "resume": True, "overwrite": False, "test": ()}
-    made = FinetuneSettings(**{name: getattr(settings, name) for name in names} | dict(point) | own)
-    return dataclasses.replace(made, learning_rate=made.peak_learning_rate)
+    return FinetuneSettings(**{name: getattr(settings, name) for name in names} | dict(point) | own)
 
 
 def trial_folder(settings: SearchSettings, number: int) -> Path:

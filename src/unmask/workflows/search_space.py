@@ -17,14 +17,14 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from unmask.errors import SettingsError
 from unmask.workflows.recipes import load_recipe
 from unmask.workflows.settings import FinetuneSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["PAPER_GRID", "Choices", "Range", "Space", "parse_space"]
 
@@ -49,13 +49,16 @@ _SAME_FOR_ALL = {
             "it says how the files are read, which is the same for all trials",
         ),
         (
-            "output_dir overwrite resume save_steps log_steps device",
+            "output_dir overwrite resume check save_steps log_steps device",
             "it has no part in how well a model learns",
         ),
     )
     for name in names.split()
 }
 """Settings that cannot be searched, and why."""
+
+_IN_THE_LOSS = ("class_weights", "label_smoothing", "label_scheme")
+"""Settings that make another loss: its values do not compare."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +130,24 @@ class Space:
             raise SettingsError(
                 f"max_steps is {settings.max_steps}, so epochs changes nothing: leave max_steps out, or search it"
             )
-        points = self.grid() if self.is_grid else self._probe_points()
-        for point in points:
+        if settings.metric_for_best == "loss" and (names := [name for name in _IN_THE_LOSS if name in self.of]):
+            raise SettingsError(
+                f"space: {names[0]} cannot be searched by the loss, which it makes another one: choose by a score, "
+                "with --metric-for-best"
+            )
+        for point in self.probes:
             try:
                 dataclasses.replace(settings, **point)
             except SettingsError as error:
                 raise SettingsError(f"space: {error}") from error
 
-    def _probe_points(self) -> Iterable[dict[str, Any]]:
-        """Each setting at its ends or choices, the others at their first."""
+    @property
+    def probes(self) -> list[dict[str, Any]]:
+        """Points that tell whether all can be tried: of a grid every one; else each setting at its ends or choices,
+        the others at their first.
+        """
+        if self.is_grid:
+            return self.grid()
         first = {name: part.probes[0] for name, part in self.of.items()}
         return [first | {name: value} for name, part in self.of.items() for value in part.probes]
 
@@ -240,7 +252,8 @@ def _number(name: str, text: str) -> float | int:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    # What stands beside a Literal makes a typing.Union, all else a UnionType.
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

@@ -75,8 +75,8 @@ class Study:
     Args:
         path: the journal, made if missing.
         space: what is searched.
-        points: all points to try, in order; None draws each from the space by what is known by then (TPE: Bergstra et
-            al. 2011, as optuna has it).
+        points: all points to try, in order, but for those tried before; None draws each from the space by what is
+            known by then (TPE: Bergstra et al. 2011, as optuna has it).
         maximize: whether a greater score is better.
         seed: of the draws. A draw is a function of it, the trial's number and the trials before.
         pruner: "median" stops a trial whose best score so far is behind the median of the others after as many
@@ -117,7 +117,9 @@ class Study:
             number = len(trials) if unfinished is None else unfinished.number
             self._study.sampler = optuna.samplers.TPESampler(seed=_counted(self._seed, number))
             if unfinished is None and self._points is not None:
-                self._study.enqueue_trial(_to_optuna(self._points[number]))
+                tried = [_params(trial) for trial in trials]
+                points = map(_to_optuna, self._points)
+                self._study.enqueue_trial(next(point for point in points if point not in tried))
             if unfinished is None or unfinished.state == TrialState.WAITING:
                 return Trial(self, self._study.ask(self._distributions))
             trial = optuna.Trial(self._study, unfinished._trial_id)  # optuna has no other way to go on with one
@@ -162,11 +164,10 @@ class Study:
         state = _STATES[trial.state]
         reports = dict(sorted(trial.intermediate_values.items()))
         best = (max if self._maximize else min)(reports.values(), default=None)
-        params = trial.params or trial.system_attrs.get("fixed_params", {})
         return TrialRecord(
             number=trial.number,
             state=state,
-            point={name: self._from_optuna(name, value) for name, value in params.items()},
+            point={name: self._from_optuna(name, value) for name, value in _params(trial).items()},
             score=trial.value if state == "complete" else best,
             reports=reports,
             seconds=trial.user_attrs.get("seconds", 0.0),
@@ -266,6 +267,12 @@ def _distribution(part: Range | Choices) -> BaseDistribution:
 def _name_of(value: Any) -> Any:
     """A value as optuna keeps it, which knows no lists."""
     return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def _params(trial: FrozenTrial) -> dict[str, Any]:
+    """The point of a trial, as optuna keeps it."""
+    params: dict[str, Any] = trial.params or trial.system_attrs.get("fixed_params", {})
+    return params
 
 
 def _to_optuna(point: dict[str, Any]) -> dict[str, Any]:

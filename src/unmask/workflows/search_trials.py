@@ -9,29 +9,31 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 
+from unmask.errors import Interrupted, SettingsError, UnmaskError
 from unmask.reporting import RunRecord
 from unmask.reporting.search import format_setting
 from unmask.tasks import FineTuning
-from unmask.training import DivergedError, TrainingSettings, Tuning
+from unmask.training import TrainingSettings, Tuning, training_device
 from unmask.workflows.finetune import train_one
-from unmask.workflows.finetune_data import Prepared, prepare
+from unmask.workflows.finetune_data import Prepared, prepare_examples
 from unmask.workflows.run_folder import is_complete
 from unmask.workflows.search_settings import SearchSettings, trial_folder, trial_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from rich.console import Console
     from torch import nn
 
     from unmask.workflows.search_space import Space
     from unmask.workflows.search_study import Trial
     from unmask.workflows.settings import FinetuneSettings
 
-__all__ = ["Trials", "dev_scores"]
+__all__ = ["Trials"]
 
-_SHARED = {field.name for kind in (TrainingSettings, Tuning) for field in dataclasses.fields(kind)}
+_OF_THE_LOOP = {field.name for field in dataclasses.fields(TrainingSettings)}
+_SHARED = _OF_THE_LOOP | {field.name for field in dataclasses.fields(Tuning)}
 """Settings that leave the data as they are: trials that differ in no other share them."""
 
 
@@ -88,20 +90,41 @@ class Trials:
         say: Callable[[str], None],
     ) -> None:
         self._settings, self._prepared, self._console, self._say = settings, prepared, console, say
+        self._space = space
         self._of_data = [name for name in space.of if name not in _SHARED]
+
+    def check(self) -> None:
+        """Make sure that the model and the data take the values too, before the first trial begins.
+
+        Raises:
+            SettingsError: they do not take one.
+        """
+        seen: list[dict[str, Any]] = [{}]
+        for point in self._space.probes:
+            settings = trial_settings(self._settings, point)
+            training_device(settings)
+            part = {name: value for name, value in point.items() if name not in _OF_THE_LOOP}
+            if part in seen:
+                continue
+            seen.append(part)
+            try:
+                self._prepare(settings, console=Console(quiet=True), say=lambda _: None)
+            except UnmaskError as error:
+                raise SettingsError(f"space: {_say(part)} cannot be tried: {error}") from error
 
     def run(self, trial: Trial, total: int) -> None:
         """Train, and tell the study how it ended."""
         number, folder = trial.number, trial_folder(self._settings, trial.number)
         settings = trial_settings(self._settings, trial.point, folder)
-        said = ", ".join(f"{name} {format_setting(value)}" for name, value in trial.point.items())
-        self._say(f"trial {number} ({number + 1} of {total}): {said}")
+        self._say(f"trial {number} ({number + 1} of {total}): {_say(trial.point)}")
         is_pruned, error, start = False, None, time.perf_counter()
         try:
             self._train(trial, settings)
         except _Pruned:
             is_pruned = True
-        except (DivergedError, torch.OutOfMemoryError) as what:
+        except Interrupted:
+            raise
+        except (UnmaskError, torch.OutOfMemoryError) as what:  # another trial may do better
             error = str(what)
         finally:
             trial.add_seconds(time.perf_counter() - start)
@@ -113,7 +136,7 @@ class Trials:
             self._say(f"trial {number} failed: {error}")
         else:
             metric = settings.training.metric_for_best
-            score = dev_scores(RunRecord.read(folder))[metric]
+            score = RunRecord.read(folder).dev_scores[metric]
             trial.complete(score)
             self._say(f"trial {number}: {metric} {score:.4f}")
 
@@ -122,19 +145,18 @@ class Trials:
         if is_complete(settings.output_dir):  # it was killed before it could tell
             return
         objective = partial(_Watched, trial=trial, settings=settings)
-        prepared = self._prepare(settings)
+        prepared = self._prepare(settings, console=self._console, say=self._say)
         train_one(prepared, console=self._console, say=lambda _: None, make_objective=objective)
 
-    def _prepare(self, settings: FinetuneSettings) -> Prepared:
-        """The data and a new model; only the newest model is kept."""
+    def _prepare(self, settings: FinetuneSettings, *, console: Console, say: Callable[[str], None]) -> Prepared:
+        """The data and a new model; only the newest model is kept, and files are not read again."""
         before = self._prepared.settings
         if all(getattr(before, name) == getattr(settings, name) for name in self._of_data):
             self._prepared = self._prepared.for_run(settings)
         else:
-            self._prepared = prepare(settings, console=self._console, say=self._say)
+            self._prepared = prepare_examples(settings, self._prepared.examples, console=console, say=say)
         return self._prepared
 
 
-def dev_scores(record: RunRecord) -> dict[str, float]:
-    """What a complete run came to on dev."""
-    return {"loss": record.dev["loss"], **record.dev["metrics"]}
+def _say(point: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {format_setting(value)}" for name, value in point.items())

@@ -1,7 +1,7 @@
 """Several seeds as one run: the same data and settings, a run folder each, and what the recipe comes to over them.
 
 runs/mine/seed-0/       the run of each seed, as any run of fine-tuning leaves it
-runs/mine/seed-1/
+runs/mine/seed-1/       of a seed that diverged: diverged.json, and no model
 runs/mine/seeds.json    the scores of each, and their mean, spread and interval
 runs/mine/report.html
 runs/mine/model/        that of the seed with the best dev score, the first of those where several have it
@@ -11,16 +11,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
-from unmask.files import new_folder, write_json
+from unmask.files import write_json
 from unmask.metrics import bootstrap_mean, is_collapsed, summarize_seeds
 from unmask.reporting import RunRecord, write_report
+from unmask.reporting.record import read_json, scores_of
 from unmask.tasks import TASKS
-from unmask.training import is_main_process
+from unmask.training import DivergedError, is_main_process
 from unmask.training.distributed import join_world
-from unmask.workflows.run_folder import is_complete, open_run_folder, refuse_changed_data
+from unmask.workflows.run_folder import (
+    DIVERGED,
+    copy_model,
+    is_complete,
+    open_run_folder,
+    refuse_changed_data,
+    remove_checkpoints,
+    spared,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +44,7 @@ def train_seeds(prepared: Prepared, train_one: Callable[[Prepared], None], *, sa
     """Train seed after seed, and leave a complete run: the work of each process.
 
     A seed that is done is not done again when the run goes on; the one that was stopped goes on from its checkpoint.
+    A seed that diverges is recorded and counts in no mean; the others go on, and it is not tried again.
 
     Args:
         prepared: data and model of the first seed.
@@ -43,6 +52,7 @@ def train_seeds(prepared: Prepared, train_one: Callable[[Prepared], None], *, sa
         say: prints a line.
 
     Raises:
+        DivergedError: every seed diverged.
         UnmaskError: as `unmask.workflows.finetune.finetune`.
     """
     settings = prepared.settings
@@ -53,28 +63,46 @@ def train_seeds(prepared: Prepared, train_one: Callable[[Prepared], None], *, sa
         refuse_changed_data(folder, described, resume=settings.resume)
         open_run_folder(folder, prepared.config, resume=settings.resume)
         write_json(folder / "data.json", described)
-    done: list[FinetuneSettings] = []
+    entries: list[dict[str, Any]] = []
+    diverged: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
     with join_world(settings.training):  # once for all seeds
         for number, seed in enumerate(range(settings.seed, settings.seed + settings.seeds), start=1):
             own = _settings_of(settings, seed)
             assert own.output_dir is not None
+            said = f"seed {seed}, {number} of {settings.seeds}"
             if settings.resume and is_complete(own.output_dir):
-                say(f"seed {seed}, {number} of {settings.seeds}: done before")
+                say(f"{said}: done before")
+            elif settings.resume and (own.output_dir / DIVERGED).is_file():
+                say(f"{said}: diverged before")
             else:
-                say(f"seed {seed}, {number} of {settings.seeds}")
+                say(said)
                 is_first = seed == settings.seed
-                train_one(dataclasses.replace(prepared, settings=own) if is_first else prepared.for_run(own))
-            done.append(own)
-            if is_main_process():
-                write_json(folder / "seeds.json", _summarize(settings, done))
+                try:
+                    train_one(dataclasses.replace(prepared, settings=own) if is_first else prepared.for_run(own))
+                except DivergedError as error:  # every process meets it, after the same step
+                    say(f"seed {seed} diverged, and is left out: {error}")
+                    if is_main_process():
+                        write_json(own.output_dir / DIVERGED, {"error": str(error)})
+                        remove_checkpoints(own.output_dir)
+            if not is_main_process():
+                continue
+            if is_complete(own.output_dir):
+                entries.append(_entry(settings, seed, own.output_dir))
+            else:
+                error_told = read_json(own.output_dir / DIVERGED, {})["error"]
+                diverged.append({"seed": seed, "folder": own.output_dir.name, "error": error_told})
+            if entries:
+                summary = _summarize(settings, entries, diverged)
+                write_json(folder / "seeds.json", summary)
     if not is_main_process():
         return
-    write_report(folder)
-    best = folder / f"seed-{_summarize(settings, done)['best_seed']}"
-    for name in ("adapter", "model"):  # the model last: it makes the run complete
-        if (best / name).is_dir():
-            with new_folder(folder / name, replace=True) as partial:
-                shutil.copytree(best / name, partial, dirs_exist_ok=True)
+    if not entries:
+        told = "; ".join(f"seed {entry['seed']}: {entry['error']}" for entry in diverged)
+        raise DivergedError(f"every seed diverged, so there is no model: {told}")
+    with spared(folder, say):
+        write_report(folder)
+    copy_model(folder / f"seed-{summary['best_seed']}", folder)
 
 
 def _settings_of(settings: FinetuneSettings, seed: int) -> FinetuneSettings:
@@ -90,16 +118,18 @@ def _settings_of(settings: FinetuneSettings, seed: int) -> FinetuneSettings:
     )
 
 
-def _summarize(settings: FinetuneSettings, done: Sequence[FinetuneSettings]) -> dict[str, Any]:
-    """Make the content of `seeds.json` of the seeds that are done."""
+def _summarize(
+    settings: FinetuneSettings, entries: Sequence[Mapping[str, Any]], diverged: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Make the content of `seeds.json` of the seeds that are done, and of those that diverged."""
     training = settings.training
     metric, sign = training.metric_for_best, 1 if training.greater_is_better else -1
-    entries = [_entry(settings, own.seed, own.output_dir) for own in done if own.output_dir is not None]
     return {
         "metric_for_best": metric,
         "num_seeds": settings.seeds,
         "best_seed": max(entries, key=lambda entry: sign * entry["dev"][metric])["seed"],
-        "seeds": entries,
+        "seeds": list(entries),
+        "diverged": list(diverged),
         "dev": _over_seeds([entry["dev"] for entry in entries]),
         "evaluations": [
             {
@@ -123,16 +153,12 @@ def _entry(settings: FinetuneSettings, seed: int, folder: Path) -> dict[str, Any
         "seed": seed,
         "folder": folder.name,
         "is_collapsed": is_collapsed(given, right),
-        "dev": _scores(record.dev),
+        "dev": record.dev_scores,
         "evaluations": [
-            {"data": name, "num_examples": evaluations[name]["num_examples"], "metrics": _scores(evaluations[name])}
+            {"data": name, "num_examples": evaluations[name]["num_examples"], "metrics": scores_of(evaluations[name])}
             for name in sources
         ],
     }
-
-
-def _scores(entry: Mapping[str, Any]) -> dict[str, float]:
-    return {"loss": entry["loss"], **entry["metrics"]}
 
 
 def _over_seeds(scores: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from unmask.errors import SettingsError
-from unmask.tasks import TASKS, Columns, TaskOptions
+from unmask.tasks import TASKS, TaskOptions
 from unmask.training import Tuning
+from unmask.workflows.data_settings import DataSettings
 from unmask.workflows.run_settings import RunSettings
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _USUAL_LEARNING_RATE, _HIGHER_LEARNING_RATE = 2e-5, 5e-4  # where all is trained
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneSettings(RunSettings, TaskOptions, Tuning):
+class FinetuneSettings(RunSettings, TaskOptions, Tuning, DataSettings):
     """Fine-tune a pretrained model on labelled texts, evaluate it, and leave a model folder and a report.
 
     Args:
@@ -32,24 +33,10 @@ class FinetuneSettings(RunSettings, TaskOptions, Tuning):
         metric_for_best: the score that chooses the best checkpoint, of those the task gives, or loss; "auto" takes mcc
             for classification, micro_f1 for multi-label, pearson for regression, f1 for question-answering, and for
             tagging f1 where tags mark spans, else accuracy.
-        task: what to learn of each text, or pair of texts: "classification" gives it one label, "multi-label" any
-            number of them, "regression" a number; "question-answering" finds the answer to a question in a text;
-            "tagging" gives each word a label.
         model: a folder, a hub id, or "minilm", the pretrained BERT that comes as a pip package.
-        train: the labelled file to learn from: TSV, CSV, JSON lines or Parquet, or a data set's hub id; of questions
-            SQuAD's JSON or JSON lines; of tags CoNLL columns, CoNLL-U, JSON lines or a file of characters.
-        dev: files to choose the best checkpoint by, scored together and each alone; without any, a part of train.
         check: look at the data before training, as unmask check does, and tell what is odd.
         dev_fraction: how much of train is held back where there is no dev file, a fraction in (0, 1).
         dev_seed: draws what is held back; None takes `seed`. Runs of several seeds hold back the same.
-        test: files that no choice is made on, scored once by the best checkpoint.
-        column_names: names for the columns of files without a header.
-        text_column: the column of the text; None takes sentence, text, ... whichever there is. In files of tagged words
-            that of the words, a number from 1 or a key; None takes the first, or tokens.
-        text_pair_column: the column of the second text of a pair; None where texts stand alone.
-        label_column: the column of the label, or of the score; None takes label, labels, class, score, ... whichever
-            there is. In files of tagged words that of the tags, a number, a key or a name of CoNLL-U; None takes the
-            last, or tags, ner_tags, upos.
 
     Raises:
         SettingsError: a value outside its range, or two that contradict one another.
@@ -59,21 +46,13 @@ class FinetuneSettings(RunSettings, TaskOptions, Tuning):
     may_change: ClassVar[tuple[str, ...]] = (*RunSettings.may_change, "check")
     recorded: ClassVar[tuple[str, ...]] = ("num_trainable", "num_total")
 
-    task: Literal["classification", "multi-label", "question-answering", "regression", "tagging"] = "classification"
     learning_rate: float | None = None  # type: ignore[assignment]  # `training` always has a number
     seeds: int = 1
     metric_for_best: str = "auto"
     model: str = "minilm"
-    train: str | None = None
-    dev: tuple[str, ...] = ()
     check: bool = True
     dev_fraction: float = 0.1
     dev_seed: int | None = None
-    test: tuple[str, ...] = ()
-    column_names: tuple[str, ...] | None = None
-    text_column: str | None = None
-    text_pair_column: str | None = None
-    label_column: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +86,8 @@ class FinetuneSettings(RunSettings, TaskOptions, Tuning):
         return dataclasses.replace(super().training, metric_for_best=metric)
 
     def for_task(self, task: Task[Any]) -> Self:
-        """The same with the score that chooses the best checkpoint, now that the task has seen its labels.
+        """The same, with nothing left open: the score that chooses the best checkpoint, now that the task has seen its
+        labels, and the learning rate.
 
         Raises:
             SettingsError: the task does not give the score that was named.
@@ -118,17 +98,9 @@ class FinetuneSettings(RunSettings, TaskOptions, Tuning):
                 f"metric_for_best is {metric!r}, which {task.name} does not give with these labels: choose one of "
                 f"{', '.join(task.metrics)}"
             )
-        return dataclasses.replace(self, metric_for_best=metric)
+        return dataclasses.replace(self, metric_for_best=metric, learning_rate=self.peak_learning_rate)
 
     @property
     def tuning(self) -> Tuning:
         """What of the model is trained."""
         return Tuning(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Tuning)})
-
-    @property
-    def task_options(self) -> TaskOptions:
-        return TaskOptions.of(vars(self))
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(text=self.text_column, text_pair=self.text_pair_column, label=self.label_column)

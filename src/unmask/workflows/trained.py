@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unmask.data.sources import suffix_of
 from unmask.errors import CheckpointError, DataError
 from unmask.models.config import ModelConfig
 from unmask.models.registry import read_model_config, saved_head
 from unmask.tasks import TASKS, Columns, Reading, Task, TaskOptions
+from unmask.training import TrainingSettings, training_device
 from unmask.workflows.loading import Pretrained, find_model, load
 from unmask.workflows.run_folder import command_of
 
@@ -34,7 +36,7 @@ class Trained:
     """A fine-tuned model.
 
     Args:
-        pretrained: the model and its tokenizer.
+        pretrained: the model, on the device it was loaded for, and its tokenizer.
         task: what it was trained for.
         run: settings of its run, as `config.json` has them; empty for a model folder without its run.
     """
@@ -54,7 +56,7 @@ class Trained:
         with_labels: bool = True,
     ) -> list[Any]:
         """Read examples the way the run read its own, where nothing else is said."""
-        if column_names is None and Path(str(data).removesuffix(".gz")).suffix in (".tsv", ".txt", ".csv"):
+        if column_names is None and suffix_of(Path(data)) in (".tsv", ".txt", ".csv"):
             column_names = self.run.get("column_names")  # files of the other kinds name their columns themselves
         own = Columns(
             text=columns.text or self.run.get("text_column"),
@@ -87,12 +89,18 @@ class Trained:
         return samples
 
 
-def load_trained(model: str | Path) -> Trained:
-    """Load a fine-tuned model: of a run folder, a model folder or a hub id.
+def load_trained(model: str | Path, *, device: str | None = None) -> Trained:
+    """Load a fine-tuned model, ready to answer.
+
+    Args:
+        model: a run folder, a model folder or a hub id.
+        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
 
     Raises:
         CheckpointError: nothing usable is found under that name, or it has no head of its task.
+        SettingsError: there is no such device.
     """
+    place = training_device(TrainingSettings(device=device))
     run = _run_settings(Path(model))
     if command_of(run) == "pretrain":
         raise CheckpointError(
@@ -104,6 +112,7 @@ def load_trained(model: str | Path) -> Trained:
     memory = config.extra.get(_MEMORY) or {}
     task = _find_task(model, config, memory.get("task") or run.get("task"))
     pretrained = load(folder, head=task.head)
+    pretrained.model.to(place)
     options = TaskOptions.of(run | memory)
     return Trained(pretrained=pretrained, task=task.for_model(pretrained.config.id2label, options), run=run)
 

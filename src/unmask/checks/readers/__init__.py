@@ -37,6 +37,8 @@ def read_set(task: str, role: Role, source: str, reading: Reading) -> tuple[Data
     try:
         path = find_source(source, reading.data_dir, is_file=task in _FILES_ONLY or names_a_file(source))
         log.path = str(source if path is None else path)
+        if reading.split is not None and task not in _FILES_ONLY and (path is None or path.is_dir()):
+            log.path += f" ({reading.split})"  # as tables of such a part are called
         items = READERS[task](source, path, reading, log)
     except DataError as error:
         log.refuse(error)

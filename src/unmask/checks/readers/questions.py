@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from unmask.checks.raw import read_lines
 from unmask.checks.sieve import Sieve, read_excerpt
 from unmask.checks.subject import Item
 from unmask.data import Finding, read_questions
+from unmask.data.questions import is_question, read_first_line
 from unmask.data.sources import suffix_of
 from unmask.errors import DataError
 
@@ -34,7 +36,6 @@ def read_question_items(source: str, path: Path | None, reading: Reading, log: L
     lines, findings = read_lines(path)
     log.findings += findings
     log.num_refused += log.num_errors
-    has_lines = suffix_of(path) == ".jsonl"
     error = None
     examples: list[QuestionExample] = []
     if not log.num_errors:
@@ -43,7 +44,8 @@ def read_question_items(source: str, path: Path | None, reading: Reading, log: L
             log.findings += check.findings
         except DataError as refusal:
             error = refusal
-    if has_lines and (error is None or error.line is not None) and not examples:
+    has_lines = not examples and (suffix_of(path) == ".jsonl" or is_question(read_first_line(lines)))
+    if has_lines and (error is None or error.line is not None):
         examples = _sift_question_lines(path, lines, error, log)
     elif error is not None:
         questions = [] if has_lines else _list_questions(lines)
@@ -68,7 +70,7 @@ def _sift_question_lines(path: Path, lines: Lines, error: DataError | None, log:
 
     def read(units: Sequence[tuple[int, str]]) -> list[QuestionExample]:
         excerpt = list(units)
-        examples, check = read_excerpt(path, excerpt, read_questions)
+        examples, check = read_excerpt(path, excerpt, partial(read_questions, format="jsonl"))
         found.extend(
             replace(finding, path=str(path), line=excerpt[(finding.line or 1) - 1][0]) for finding in check.findings
         )
@@ -117,7 +119,8 @@ def _sift_squad(
             return keys if start is None or keys is None else places[start[0]] + keys[start.end() :]
 
         try:
-            examples, check = read_excerpt(path, [(0, json.dumps({"data": data}))], read_questions)
+            one_line = [(0, json.dumps({"data": data}))]
+            examples, check = read_excerpt(path, one_line, partial(read_questions, format="squad"))
         except DataError as refusal:
             raise DataError(refusal.problem, path=path, field=placed(refusal.field)) from refusal
         found.extend(replace(finding, path=str(path), field=placed(finding.field)) for finding in check.findings)

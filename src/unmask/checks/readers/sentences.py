@@ -80,12 +80,18 @@ def read_sentences(source: str, path: Path | None, reading: Reading, log: Log) -
     return [
         Item(
             texts=(sentence.shown_text,),
-            pieces=tuple(
-                sentence.shown_text[sentence.offsets[i][0] : sentence.offsets[j - 1][1]] for i, j in sentence.runs()
-            ),
+            pieces=tuple(f" {word}" for word in _words_of(sentence)),
             labels=sentence.tags or (),
             line=sentence.line,
             example=sentence,
         )
         for sentence in sentences
     ]
+
+
+def _words_of(sentence: TaggedSentence) -> Sequence[str]:
+    """What a tokenizer reads as one word each: the words, or characters up to a blank."""
+    if not sentence.by_character:
+        return sentence.words
+    text, offsets = sentence.shown_text, sentence.offsets
+    return [text[offsets[first][0] : offsets[stop - 1][1]] for first, stop in sentence.runs()]

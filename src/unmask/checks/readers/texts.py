@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from unmask.checks.raw import find_quotes, read_lines, rows_of_csv
-from unmask.checks.sieve import Sieve, is_general, read_excerpt
+from unmask.checks.sieve import Log, Sieve, is_general, read_excerpt
 from unmask.checks.subject import Item
-from unmask.data import Table, read_table
+from unmask.data import Finding, Table, read_table
 from unmask.data.sources import suffix_of
 from unmask.errors import DataError
 from unmask.tasks import MultiLabel, Regression
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from unmask.checks.sieve import Lines, Log, Reader
+    from unmask.checks.sieve import Lines, Reader
     from unmask.tasks import Reading, TextExample, TextTask
 
 __all__ = ["read_label_sets", "read_one_label"]
@@ -29,21 +31,40 @@ def _read_texts(kind: type[TextTask], source: str, path: Path | None, reading: R
     found = _read_table(source, path, reading, log)
     if found is None:
         return []
-    table = found
+    if not reading.options.skip_empty:
+        return _sift(partial(kind.from_table, reading=reading), found, log)
+    texts = _sift(partial(kind.from_table, reading=reading, with_labels=False), found, Log(log.path))  # told below
+    empty = {example.line for example in texts if example.is_empty}
+    for line in sorted(empty):
+        problem, advice = "the text is empty, there is nothing to read in it", "the row is left out"
+        log.findings.append(Finding("empty_field", problem, log.path, line, advice=advice))
+    rest = _rows_of(found, [i for i, line in enumerate(found.lines) if line not in empty])
+    if not len(rest):
+        return kind.from_table(found, reading)  # which says what is wrong with that
+    whole = replace(reading, options=replace(reading.options, skip_empty=False))  # nothing more to leave out
+    return _sift(partial(kind.from_table, reading=whole), rest, log)
 
-    def read(rows: Sequence[int]) -> list[TextExample]:
-        columns = {name: [values[i] for i in rows] for name, values in table.columns.items()}
-        return kind.from_table(Table(table.source, columns, [table.lines[i] for i in rows]), reading)
 
+def _sift(read: Callable[[Table], list[TextExample]], table: Table, log: Log) -> list[TextExample]:
+    """Read the rows of a table that can be read, and take down what is wrong with the others.
+
+    Raises:
+        DataError: what is wrong is not wrong with a row, such as a column that is missing.
+    """
     try:
-        return kind.from_table(table, reading)
+        return read(table)
     except DataError as error:
         if error.line is None:
             raise
-        sieve = Sieve(read)
+        sieve: Sieve[int, TextExample] = Sieve(lambda rows: read(_rows_of(table, rows)))
         examples = sieve(range(len(table)))
         log.take(sieve, error)
         return examples
+
+
+def _rows_of(table: Table, rows: Sequence[int]) -> Table:
+    columns = {name: [values[i] for i in rows] for name, values in table.columns.items()}
+    return Table(table.source, columns, [table.lines[i] for i in rows])
 
 
 def _read_table(source: str, path: Path | None, reading: Reading, log: Log) -> Table | None:
@@ -114,7 +135,7 @@ def read_one_label(kind: type[TextTask]) -> Reader:
 
     def labels_of(example: TextExample) -> tuple[str, ...]:
         label = example.label or ""
-        return (f"{float(label):g}" if kind is Regression else label,)  # 4.40 is 4.4
+        return (repr(float(label)) if kind is Regression else label,)  # 4.40 is 4.4
 
     return read
 
