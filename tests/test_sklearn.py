@@ -7,6 +7,9 @@ are no texts.
 from __future__ import annotations
 
 import json
+import math
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,9 @@ from tiny import save_tiny_bert, sentences, unmask, write_rows
 from unmask import UnmaskClassifier, UnmaskRegressor, predict
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.metrics import softmax
+from unmask.tasks import FineTuning
+from unmask.training import DivergedError
+from unmask.training.loop import _Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,6 +149,8 @@ def test_pairs_come_in_every_shape(make: Callable[..., UnmaskClassifier], tmp_pa
     estimator = make(epochs=1).fit(pairs, NUMBERS)
     swapped = estimator.predict_proba([(second, first) for first, second in pairs[:7]])
     assert (swapped != given[0]).any()
+    estimator.save(tmp_path / "model")
+    assert "Gives each text pair one of 2 labels" in (tmp_path / "model" / "README.md").read_text()
     with pytest.raises(DataError, match="X, line 2: some examples are pairs, and this is a text alone"):
         estimator.predict([pairs[0], "a king"])
 
@@ -161,6 +169,41 @@ def test_grid_search_cross_validation_and_pipelines(make: Callable[..., UnmaskCl
     scores = cross_val_score(make(epochs=1), TEXTS, NUMBERS, cv=2, scoring="neg_log_loss")
     assert scores.shape == (2,)
     assert (scores > -1).all()
+
+
+def test_an_interrupt_ends_a_grid_search_and_not_a_fold(
+    make: Callable[..., UnmaskClassifier], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """scikit-learn takes any Exception of a fit for that fold's bad luck."""
+    original, steps = _Run.take_step, []
+
+    def take_step(run: _Run) -> None:
+        original(run)
+        steps.append(run.state.step)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(_Run, "take_step", take_step)
+    with pytest.raises(KeyboardInterrupt, match=r"the fit was interrupted: what it had learnt is lost$"):
+        GridSearchCV(make(), {"epochs": [1, 2]}, cv=2).fit(TEXTS, NUMBERS)
+    assert len(steps) == 3
+    steps.clear()
+    with pytest.raises(KeyboardInterrupt, match=f"{tmp_path / 'run'} keeps its metrics and a checkpoint"):
+        make(output_dir=tmp_path / "run").fit(TEXTS, NUMBERS)
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_fit_that_fails_leaves_what_was_learnt_before(
+    make: Callable[..., UnmaskClassifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator = make(epochs=1).fit(TEXTS, NUMBERS)
+    before = estimator.predict(NEW_TEXTS).tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "evaluate", lambda *_: {"loss": math.nan, "mcc": math.nan})
+        with pytest.raises(DivergedError):
+            estimator.fit(TEXTS, [f"a {label}" for label in NUMBERS])
+    assert estimator.classes_.tolist() == ["many", "one"]
+    assert estimator.predict(NEW_TEXTS).tolist() == before
 
 
 def test_clones_know_parameters_and_nothing_learnt(fitted: UnmaskClassifier) -> None:
@@ -236,6 +279,21 @@ def test_models_of_the_command_line_load_too(
         UnmaskRegressor.load(tmp_path / "run")
 
 
+def test_classes_are_sorted_whatever_the_model_s_order(bert: Path, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "train.tsv", list(zip(TEXTS, NUMBERS, strict=True)))
+    told = ("--train", file, "--dev", file, "--output-dir", tmp_path / "run", "--epochs", 1, "--device", "cpu")
+    assert unmask("finetune", "classification", "--model", bert, *told, "--labels", "one", "many") == 0
+    loaded = UnmaskClassifier.load(tmp_path / "run")
+    assert loaded.classes_.tolist() == ["many", "one"]
+    expected = predict(tmp_path / "run", NEW_TEXTS)
+    loaded.save(tmp_path / "model")
+    for model in (loaded, UnmaskClassifier.load(tmp_path / "model")):
+        assert model.classes_.tolist() == ["many", "one"]
+        assert model.predict(NEW_TEXTS).tolist() == [answer.label for answer in expected]
+        rows = [[answer.probabilities[name] for name in ("many", "one")] for answer in expected]
+        np.testing.assert_allclose(model.predict_proba(NEW_TEXTS), rows, atol=1e-6)
+
+
 def test_regression(make: Callable[..., Any], tmp_path: Path) -> None:
     y = np.array([2.5 if label == "one" else -1 for label in NUMBERS])
     estimator = make(UnmaskRegressor, epochs=8).fit(TEXTS, y)
@@ -285,6 +343,11 @@ def test_bad_texts_and_labels(make: Callable[..., Any], X: Any, y: Any, error: A
         ({"settings": {"epochs": 3}}, "settings has 'epochs': that is given in another way"),
         ({"settings": {"labels": ["a", "b"]}}, "settings has 'labels'"),
         ({"settings": {"seeds": 3}}, "settings has 'seeds'"),
+        *(
+            ({"settings": {name: "x"}}, f"settings has {name!r}: that is given in another way, or not at all here")
+            for name in ("check", "column_names", "text_column", "text_pair_column", "label_column", "data_dir")
+        ),
+        ({"settings": {"class_weights": {"one": 1, "two": 2}}}, "class_weights is one=1 two=2: give balanced, or"),
         ({"settings": {"epoch": 3}}, "settings has 'epoch': unmask.FinetuneSettings has none of this name"),
         ({"settings": {"score_range": [0, 1]}}, "classification has no use for it"),
     ],
@@ -302,6 +365,49 @@ def test_other_settings_are_heard(make: Callable[..., UnmaskClassifier], tmp_pat
     assert estimator.trained_.task.options.class_weights is not None
     estimator.save(tmp_path / "model")
     assert UnmaskClassifier.load(tmp_path / "model").settings == {**told, "max_steps": 3}
+
+
+def test_class_weights_come_as_scikit_learn_has_them(make: Callable[..., UnmaskClassifier], tmp_path: Path) -> None:
+    y = np.array([int(label == "one") for label in NUMBERS])
+    weights = {np.int64(0): 1, np.int64(1): 5.5}
+    estimator = make(epochs=1, settings={"class_weights": weights}).fit(TEXTS, y)
+    assert estimator.trained_.task.options.class_weights == ("0=1", "1=5.5")
+    estimator.save(tmp_path / "model")
+    loaded = UnmaskClassifier.load(tmp_path / "model")
+    assert loaded.settings == {"class_weights": {"0": 1, "1": 5.5}}
+    assert (loaded.predict_proba(NEW_TEXTS) == estimator.predict_proba(NEW_TEXTS)).all()
+
+
+def test_what_is_held_back_and_left_out_is_as_told(make: Callable[..., UnmaskClassifier], tmp_path: Path) -> None:
+    held_back = {}
+    for name, changes in (("a", {"seed": 5}), ("b", {"settings": {"dev_seed": 5}}), ("c", {})):
+        make(epochs=1, output_dir=tmp_path / name, **changes).fit(TEXTS, NUMBERS)
+        lines = (tmp_path / name / "predictions_dev.jsonl").read_text().splitlines()
+        held_back[name] = [json.loads(line)["text"] for line in lines]
+    assert held_back["a"] == held_back["b"] != held_back["c"]
+    texts, labels = [*TEXTS, " "], [*NUMBERS, "one"]
+    with pytest.raises(DataError, match=r"line 61: the text is empty"):
+        make(epochs=1).fit(texts, labels)
+    make(epochs=1, output_dir=tmp_path / "d", settings={"skip_empty": True}).fit(texts, labels)
+    data = json.loads((tmp_path / "d" / "data.json").read_text())
+    assert data["train"]["rows"] + data["dev"]["rows"] == 60
+    with pytest.raises(DataError, match="X: there are no texts"):
+        make(epochs=1, settings={"skip_empty": True}).fit([" ", ""], ["one", "many"])
+
+
+def test_a_fit_says_what_it_cut_and_draws_only_what_is_kept(
+    make: Callable[..., UnmaskClassifier],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr("unmask.workflows.finetune.write_report", drawn.append)
+    make(epochs=1, max_seq_length=5, verbose=True).fit(TEXTS, NUMBERS)
+    assert "texts were cut to 5 tokens" in capfd.readouterr().err
+    assert drawn == []
+    make(epochs=1, output_dir=tmp_path / "run").fit(TEXTS, NUMBERS)
+    assert drawn == [tmp_path / "run"]
 
 
 def test_importing_unmask_brings_in_nothing_heavy() -> None:

@@ -91,9 +91,9 @@ BAD_FILES = {
         HEADER + b"this dog.\tgood\nthis cat.\tgood\n",
         "bad.tsv: every label is 'good': a classifier needs examples of at least two classes",
     ),
-    "empty label": (HEADER + ROWS + b"this dog.\t \n", "bad.tsv, line 6: the label is empty: fill it in, or leave"),
+    "empty label": (HEADER + ROWS + b"this dog.\t \n", "line 6, column 'label': the label is empty: fill it in"),
     "empty text": (HEADER + ROWS + b"\tgood\n", "bad.tsv, line 6: the text is empty, there is nothing to read in it"),
-    "text of no token": (HEADER + ROWS + "\u200b \x07\tgood\n".encode(), "bad.tsv, line 6: the text is empty"),
+    "text of no token": (HEADER + ROWS + "\u200b \x07\tgood\n".encode(), "line 6: the tokenizer leaves nothing"),
 }
 
 

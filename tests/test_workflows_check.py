@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tiny import NOUNS, VERBS, VOCABULARY
+from unmask.checks.raw import rows_of_csv
 from unmask.checks.sieve import Sieve
+from unmask.data.tables import _csv_rows
 from unmask.errors import DataError, SettingsError
 from unmask.tasks import TASKS, Columns, Reading, TaskOptions
 from unmask.tokenization.training import train_on_texts
@@ -357,6 +359,26 @@ def test_quotes_inside_a_field_open_nothing(tmp_path):
     report = check(train=write(tmp_path / "train.csv", lines, header="sentence,label"), model=None)
     assert found(report)[:2] == [("error", "quotes", 5), ("error", "quotes", 20)]
     assert report.sets[0].num_examples == 38
+
+
+def test_rows_of_csv_are_those_that_training_reads(tmp_path):
+    """Whatever the quotes; of a file that training refuses, the row it names is one too."""
+    rng = random.Random(7)
+    path = tmp_path / "any.csv"
+    outcomes = set()
+    for _ in range(300):
+        lines = "".join(rng.choices(['"', '""', ",", "a", " ", "\n"], [2, 1, 2, 3, 1, 2], k=25)).split("\n")
+        path.write_text("\n".join(lines) + "\n")
+        rows, _ = rows_of_csv(path, list(enumerate(lines, start=1)))
+        starts = [row[0][0] for row in rows]
+        read, refused = [], None
+        try:
+            read = [line for line, _ in _csv_rows(path)]
+        except DataError as error:
+            refused = error.line
+        assert read == starts if refused is None else refused in starts
+        outcomes.add((refused is None, len(starts) < len([line for line in lines if line])))
+    assert len(outcomes) == 4  # read or refused, with rows of several lines or without
 
 
 def test_empty_texts_that_are_to_be_left_out_are_warnings(tmp_path):

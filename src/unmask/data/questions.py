@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Answer", "AnswerCheck", "QuestionExample", "QuestionFormat", "read_questions", "split_by_article"]
+__all__ = [
+    "Answer",
+    "AnswerCheck",
+    "QuestionExample",
+    "QuestionFormat",
+    "is_question",
+    "read_first_line",
+    "read_questions",
+    "split_by_article",
+]
 
 QuestionFormat: TypeAlias = Literal["squad", "jsonl"]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-__all__ = ["Table", "names_a_file", "read_table"]
+__all__ = ["Table", "csv_reader", "names_a_file", "read_table"]
 
 _LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit, 131,072, is shorter than some documents
 _SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl", ".json", ".parquet")
