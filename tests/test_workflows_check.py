@@ -811,10 +811,14 @@ def test_answers_within_a_token(tmp_path, model):
 
 @pytest.fixture(scope="module")
 def byte_level(tmp_path_factory) -> str:
-    """A tokenizer like RoBERTa's: blanks belong to the words behind them."""
+    """A tokenizer like GPT-2's: blanks belong to the words behind them, in the places of its tokens too."""
     folder = tmp_path_factory.mktemp("bytes")
     lines = ["the dogs sleep near the house", "a dogs", "the dogs"] * 3
-    train_on_texts(lines, kind="bpe", family="roberta", vocab_size=400, min_frequency=1).save(folder)
+    train_on_texts(lines, kind="bpe", family="gpt", vocab_size=400, min_frequency=1).save(folder)
+    state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    [processor] = [part for part in state["post_processor"]["processors"] if part["type"] == "ByteLevel"]
+    processor["trim_offsets"] = False  # as in the tokenizer.json that OpenAI's model comes with
+    (folder / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
     return str(folder)
 
 
