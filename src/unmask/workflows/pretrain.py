@@ -198,7 +198,8 @@ def pretrain(
             command=(output_dir / "command.txt").read_text(encoding="utf-8").strip(),
         )
         save_pretrained(part, tokenizer, output_dir / name, model_card=card, replace=True)
-    write_report(output_dir)
+    with spared(output_dir, say):
+        write_report(output_dir)
     remove_checkpoints(output_dir)
     return _result(output_dir)
 
