@@ -42,6 +42,7 @@ from unmask.workflows.run_folder import (
     open_run_folder,
     refuse_changed_data,
     remove_checkpoints,
+    spared,
 )
 from unmask.workflows.run_settings import resolve_settings, with_types
 from unmask.workflows.show import make_show
