@@ -210,7 +210,7 @@ def _by_length(num_tokens: NDArray[np.int64], max_answer_length: int) -> Iterato
     first = 0
     while first < len(order):
         longest = num_tokens[order[first]]
-        stop = first + max(1, _SPANS_AT_ONCE // int(longest * max_answer_length))
+        stop = first + max(1, _SPANS_AT_ONCE // max(1, int(longest * max_answer_length)))
         yield order[first:stop]
         first = stop
 
