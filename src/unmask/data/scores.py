@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_score"]
 
+_REMEDY = "write one, or leave the row out"
+
 
 def read_score(
     value: object,
@@ -36,14 +38,15 @@ def read_score(
     """
     number = _parse(value)
     if number is None:
-        problem = f"the score {reprlib.repr(value)} is not a number"
+        problem = f"the score {reprlib.repr(value)} is not a number: {_REMEDY}"
         if isinstance(value, str) and not value.strip():
-            problem = "there is no score here"
+            problem = f"there is no score here: {_REMEDY}"
         elif isinstance(value, str) and _parse(value.replace(",", ".")) is not None:
-            problem += ": write a point where the comma is"
+            problem = f"the score {reprlib.repr(value)} is not a number: write a point where the comma is"
         raise DataError(problem, path=source, line=line, field=field)
     if not math.isfinite(number):
-        raise DataError(f"the score {reprlib.repr(value)} is not a finite number", path=source, line=line, field=field)
+        problem = f"the score {reprlib.repr(value)} is not a finite number: {_REMEDY}"
+        raise DataError(problem, path=source, line=line, field=field)
     if not lowest <= number <= highest:
         raise DataError(
             f"the score {number:g} lies outside {lowest:g} to {highest:g}: correct it, or the range",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unmask.data import split_indices
-from unmask.errors import SettingsError
+from unmask.errors import DataError, SettingsError
 from unmask.tasks import TASKS, Samples, Task
 from unmask.training import TuningReport, apply_tuning, is_main_process
 from unmask.workflows.check import CheckSettings, check
@@ -172,7 +172,10 @@ def hold_back(examples: list[ExampleT], settings: FinetuneSettings) -> tuple[lis
         DataError: there are too few.
     """
     seed = settings.seed if settings.dev_seed is None else settings.dev_seed
-    parts = split_indices(len(examples), dev_fraction=settings.dev_fraction, seed=seed)
+    try:
+        parts = split_indices(len(examples), dev_fraction=settings.dev_fraction, seed=seed)
+    except DataError as error:
+        raise DataError(error.problem, path=settings.train) from error
     kept, held_back = ([examples[i] for i in part] for part in parts)
     return kept, held_back
 
