@@ -39,9 +39,10 @@ def split_indices(num_rows: int, *, dev_fraction: float, seed: int) -> tuple[lis
         raise SettingsError(f"a seed must lie between 0 and 2**64 - 1, not at {seed}")
     num_dev = math.ceil(num_rows * Fraction(str(dev_fraction)))  # exact: in floating point 100 * 0.07 is more than 7
     if not 0 < num_dev < num_rows:
+        rows = f"{num_rows} row{'' if num_rows == 1 else 's'}"
         raise DataError(
-            f"{num_rows} row{'s' * (num_rows != 1)} cannot be parted into train and dev with {dev_fraction} of them for "
-            "dev: give a separate dev file or more rows"
+            f"{rows} cannot be parted into train and dev with {dev_fraction} of them for dev: "
+            "give a separate dev file or more rows"
         )
     draws = np.random.Philox(key=np.array([seed, _PURPOSE], dtype=np.uint64)).random_raw(num_rows)
     ranked = np.argsort(draws, kind="stable")
