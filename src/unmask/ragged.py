@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -59,6 +59,12 @@ class Ragged:
     def of_rows(cls, rows: NDArray[Any]) -> Ragged:
         """Take each row of an array for an array of length 1: (N, ...)."""
         return cls(rows, np.arange(len(rows) + 1, dtype=np.int64))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Lay the arrays of several end to end, in their order; one at least."""
+        lengths = [part.lengths for part in parts]
+        return cls(np.concatenate([part.values for part in parts]), offsets_of(np.concatenate(lengths)))
 
     def __len__(self) -> int:
         """N."""

@@ -114,9 +114,9 @@ class ForMaskedLM(nn.Module):
         self.encoder = encoder
         self.masked_lm = masked_lm
 
-    def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> MaskedLMOutput:
+    def forward(self, batch: PackedBatch | PaddedBatch, rows: Tensor | None = None) -> MaskedLMOutput:
         """Guess the words at these rows of the packed tokens, int64 (M,); at all rows if None."""
-        encoded = self.encoder(batch, rows=positions)
+        encoded = self.encoder(batch, rows=rows)
         logits = self.masked_lm(encoded.last_hidden_state, self.encoder.embeddings.word.table)
         return MaskedLMOutput(logits=logits, encoder=encoded)
 
@@ -155,9 +155,9 @@ class ForPreTraining(nn.Module):
         self.masked_lm = masked_lm
         self.next_sentence = next_sentence
 
-    def forward(self, batch: PackedBatch | PaddedBatch, positions: Tensor | None = None) -> PreTrainingOutput:
+    def forward(self, batch: PackedBatch | PaddedBatch, rows: Tensor | None = None) -> PreTrainingOutput:
         """As `ForMaskedLM` and `ForNextSentencePrediction`, in one pass."""
-        encoded = self.encoder(batch, rows=positions)
+        encoded = self.encoder(batch, rows=rows)
         word_embeddings = self.encoder.embeddings.word.table
         return PreTrainingOutput(
             prediction_logits=self.masked_lm(encoded.last_hidden_state, word_embeddings),
@@ -195,7 +195,7 @@ class ForCausalLM(nn.Module):
     def forward(
         self,
         batch: PackedBatch | PaddedBatch,
-        positions: Tensor | None = None,
+        rows: Tensor | None = None,
         *,
         cache: KeyValueCache | None = None,
     ) -> CausalLMOutput:
@@ -203,6 +203,6 @@ class ForCausalLM(nn.Module):
 
         The cache is `Encoder.forward`'s.
         """
-        encoded = self.encoder(batch, rows=positions, cache=cache)
+        encoded = self.encoder(batch, rows=rows, cache=cache)
         logits = F.linear(encoded.last_hidden_state, self.encoder.embeddings.word.table)
         return CausalLMOutput(logits=logits, encoder=encoded)

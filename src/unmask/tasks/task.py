@@ -15,6 +15,7 @@ from unmask.counted import keys
 from unmask.metrics.paired import mean_score
 from unmask.packing import OnDevice, PackedBatch, pack
 from unmask.ragged import Ragged, offsets_of, ranges, runs_of
+from unmask.runtimes.pytorch import TorchRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,6 @@ IGNORED = -100  # a target that no loss and no score counts
 
 ExampleT = TypeVar("ExampleT")
 
-_TOKENS_AT_ONCE = 4096  # of one forward pass in evaluation: large enough for fast products, small enough for a laptop
 _WINDOW_TOKENS_AT_ONCE = 8192  # of one forward pass, where the windows of a batch are many more than its samples
 _TOKENS_SCORED_AT_ONCE = 2**20  # of one loss in evaluation: a set of usual size is one sum
 
@@ -295,6 +295,15 @@ class Task(ABC, Generic[ExampleT]):
             return torch.cat([run(*part) for part in parts])
         return torch.cat([checkpoint(run, *part, use_reentrant=False) for part in parts])
 
+    def gather(self, outputs: Ragged, samples: Samples) -> Ragged:
+        """Make the logits of each sample of what a runtime gave for each of its sequences; as `compute_logits` does.
+
+        Args:
+            outputs: of each sequence the rows of logits, float32 (rows, ...).
+            samples: whose sequences they are.
+        """
+        return Ragged(outputs.values, offsets_of(self.num_logits(samples)))
+
     @abstractmethod
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
         """Sum the loss over the targets of a batch: a scalar."""
@@ -420,23 +429,12 @@ def make_batch(
 
 
 def predict_logits(model: nn.Module, task: Task[Any], samples: Samples) -> Ragged:
-    """Run a model over all samples, in float32: the logits of each, in their order.
-
-    Samples of like length go together, so that attention on CPU has few empty slots.
-    """
-    device = next(model.parameters()).device
+    """Run a model over all samples, in float32: the logits of each, in their order."""
     was_training = model.training
-    model.eval()
-    rows, order = [], []
-    with torch.inference_mode():
-        by_length = np.argsort(samples.lengths, kind="stable")
-        for run in runs_of(samples.lengths[by_length], _TOKENS_AT_ONCE):
-            indices = by_length[run]
-            rows.append(task.compute_logits(model, make_batch(samples, indices).to(device)).float().cpu())
-            order.append(indices)
+    runtime = TorchRuntime(model.eval(), max_seq_length=int(samples.input_ids.lengths.max(initial=1)))
+    outputs = runtime.run_all(samples.input_ids, samples.token_type_ids, samples.rows)
     model.train(was_training)
-    done = np.concatenate(order)
-    return Ragged(torch.cat(rows).numpy(), offsets_of(task.num_logits(samples)[done])).take(np.argsort(done))
+    return task.gather(outputs, samples)
 
 
 def evaluate_samples(

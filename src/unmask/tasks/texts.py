@@ -253,6 +253,14 @@ class TextTask(Task[TextExample]):
             0, owners[:, None].expand_as(logits), logits, how, include_self=False
         )
 
+    def gather(self, outputs: Ragged, samples: Samples) -> Ragged:
+        if samples.windows is None:
+            return outputs
+        first = samples.windows[:-1]
+        if self.options.window_pooling == "max":
+            return Ragged.of_rows(np.maximum.reduceat(outputs.values, first))
+        return Ragged.of_rows(np.add.reduceat(outputs.values, first) / samples.num_windows[:, None].astype(np.float32))
+
 
 def _leave_out_empty(examples: Sequence[TextExample], table: Table) -> list[TextExample]:
     """Leave out the rows without a text, and say how many there are.

@@ -1,0 +1,48 @@
+"""Models on torch: packed, so that nothing is computed on padding."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from unmask.packing import pack
+from unmask.ragged import Ragged, offsets_of
+from unmask.runtimes.runtime import SEQUENCE_HEADS, Runtime
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["TorchRuntime"]
+
+
+class TorchRuntime(Runtime):
+    """A model of ours, in eval mode while it computes, in float32.
+
+    Args:
+        model: an encoder, or one with a head of one output; it stays where it is.
+        max_seq_length: tokens of the longest sequence it takes.
+    """
+
+    def __init__(self, model: nn.Module, *, max_seq_length: int) -> None:
+        self.model = model
+        self.head = getattr(model, "head", "encoder")
+        self.max_seq_length = max_seq_length
+        self._takes_rows = "rows" in inspect.signature(model.forward).parameters
+
+    def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
+        device = next(self.model.parameters()).device
+        batch = pack(input_ids, token_type_ids).to(device)
+        lengths = np.ones(len(input_ids), np.int64) if self.head in SEQUENCE_HEADS else input_ids.lengths
+        flat = None
+        if rows is not None:
+            lengths = rows.lengths
+            flat = torch.from_numpy(rows.values + np.repeat(input_ids.offsets[:-1], lengths)).to(device)
+        with torch.inference_mode():
+            output: Any = self.model(batch, rows=flat) if flat is not None and self._takes_rows else self.model(batch)
+            values = output.last_hidden_state if self.head == "encoder" else output.logits
+            if flat is not None and not self._takes_rows:
+                values = values[flat]
+            return Ragged(values.float().cpu().numpy(), offsets_of(lengths))
