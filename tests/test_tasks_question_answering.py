@@ -375,7 +375,7 @@ def test_windows_of_a_long_text_are_computed_some_at_a_time_and_learn_the_same(
     model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].total_tokens))
     results = []
     for limit in (10**6, 100):
-        monkeypatch.setattr("unmask.tasks.task._WINDOW_TOKENS_AT_ONCE", limit)
+        monkeypatch.setattr("unmask.tasks.finetuning._WINDOW_TOKENS_AT_ONCE", limit)
         model.train()
         model.zero_grad()
         seen.clear()

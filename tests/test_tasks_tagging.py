@@ -219,6 +219,8 @@ def test_words_with_tags_and_typed_ones_have_the_same_pieces(tokenizer: Tokenize
 class Shown(nn.Module):
     """Stands in for a model: of each row its token, and how many tokens its window shows before and after it."""
 
+    head = "token-classification"
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))

@@ -16,7 +16,7 @@ import torch
 from tiny import SIZES, everything_in, finetune_tiny, make_workplace, save_tiny_bert, unmask, write_rows
 from unmask import evaluate, fill, load, pack, params, predict, read_table, save_pretrained
 from unmask.errors import CheckpointError, DataError, SettingsError
-from unmask.tasks import TaskBatch
+from unmask.packing import PackedBatch
 from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
@@ -239,12 +239,12 @@ class TestDevice:
 
     def test_the_model_and_what_it_is_asked_go_there(self, place, monkeypatch):
         """The meta device computes nothing: that a batch comes to it shows in the error of what it cannot tell."""
-        monkeypatch.setattr("unmask.workflows.trained.training_device", lambda settings: torch.device("meta"))
+        monkeypatch.setattr("unmask.training.training_device", lambda settings: torch.device("meta"))
         trained = load_trained(place / "run")
         assert {parameter.device.type for parameter in trained.pretrained.model.parameters()} == {"meta"}
         moved = []
-        move = TaskBatch.to
-        monkeypatch.setattr(TaskBatch, "to", lambda batch, device: moved.append(device.type) or move(batch, device))
+        move = PackedBatch.to
+        monkeypatch.setattr(PackedBatch, "to", lambda batch, device: moved.append(device.type) or move(batch, device))
         with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
             predict(place / "run", ["this dog sleep."])
         assert moved == ["meta"]

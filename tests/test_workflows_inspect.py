@@ -105,7 +105,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("minilm",), "say what to look at: --layers"),
+            (("minilm",), "say what to look at: --attention, --tokens, --nearest WORD"),
+            (("minilm", "--layers", "--attention"), "--layers compares models"),
             (("--layers",), "no model: name one or more"),
             (("minilm", "--layers", "--text", " "), "no text: give one or more"),
             (

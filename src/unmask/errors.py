@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CheckpointError", "DataError", "Interrupted", "SettingsError", "UnmaskError"]
+__all__ = ["CheckpointError", "DataError", "GateError", "Interrupted", "SettingsError", "UnmaskError"]
 
 
 class UnmaskError(Exception):
@@ -50,6 +50,12 @@ class SettingsError(UnmaskError, ValueError):
     """A setting outside its range, or settings that contradict one another."""
 
     exit_code = 2
+
+
+class GateError(UnmaskError):
+    """What was made is further from what it was made of than the limits allow, so it was not written."""
+
+    exit_code = 4
 
 
 class Interrupted(UnmaskError):  # noqa: N818 - not an error: the work is saved and can go on

@@ -16,7 +16,7 @@ import secrets
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from unmask.errors import DataError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "append_bytes",
     "append_json_lines",
+    "new_file",
     "new_folder",
     "remove_leftovers",
     "sha256_of",
@@ -143,6 +144,29 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file whole, piece by piece: what the block writes takes its place when the block ends well.
+
+    When it raises, nothing is left of it, and a file of that name survives. Missing parent folders are made.
+
+    Raises:
+        DataError: as `write_bytes`.
+    """
+    with _clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _beside(path, "partial")
+        try:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            _sync(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

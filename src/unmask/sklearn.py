@@ -30,7 +30,7 @@ from unmask.errors import CheckpointError, DataError, Interrupted, SettingsError
 from unmask.metrics import softmax
 from unmask.models.config import ModelConfig
 from unmask.reporting import RunRecord
-from unmask.tasks import Classification, Reading, Regression, TextExample, TextTask, predict_logits
+from unmask.tasks import Classification, Reading, Regression, TextExample, TextTask
 from unmask.training import training_device
 from unmask.workflows.finetune import train_one
 from unmask.workflows.finetune_data import hold_back, prepare_examples
@@ -155,6 +155,7 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         """
         check_is_fitted(self, "trained_")
         pretrained = self.trained_.pretrained
+        assert pretrained is not None
         config = pretrained.model.config
         assert isinstance(config, ModelConfig)
         memory = {"params": _plain(self.get_params(deep=False)), **self._memory()}
@@ -173,6 +174,7 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         trained = load_trained(folder)
         if not isinstance(trained.task, cls._task):
             raise CheckpointError(f"{folder}: it was trained for {trained.task.name}, not for {cls._task.name}")
+        assert trained.pretrained is not None  # torch loaded it
         memory = trained.pretrained.config.extra.get(_MEMORY) or {}
         estimator = cls(**memory.get("params", {"model": str(folder)}))
         estimator.trained_, estimator.dev_scores_ = trained, {}
@@ -217,7 +219,7 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         if not examples:
             return np.zeros((0, len(trained.task.id2label)))
         samples = trained.encode(examples, with_targets=False)
-        return predict_logits(trained.pretrained.model, trained.task, samples).values.astype(np.float64)
+        return trained.predict_logits(samples).values.astype(np.float64)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

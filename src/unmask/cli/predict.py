@@ -15,6 +15,7 @@ from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
 from unmask.errors import DataError, SettingsError
 from unmask.files import write_text
+from unmask.runtimes import RuntimeName  # noqa: TC001 - likewise
 from unmask.tasks import Columns
 from unmask.tasks.calibration import Abstaining
 from unmask.workflows.predict import predict_examples
@@ -31,6 +32,7 @@ Texts come from the command line, from --data, or else from standard input, one 
   unmask predict runs/qa "Who slept?" --text-pair "They drank the pub, and Mary slept."
   unmask predict runs/mine --data texts.tsv --text-column sentence --output labelled.jsonl
   unmask predict runs/mine --data texts.tsv --mistake-cost 5 --abstain-cost 1
+  unmask predict exported/mine "They drank the pub." --runtime onnx
   cat texts.txt | unmask predict runs/mine"""
 
 
@@ -39,7 +41,7 @@ class _Arguments(Abstaining):
     """Ask a fine-tuned model for its answers to texts.
 
     Args:
-        model: a run folder, a model folder or a hub id.
+        model: a run folder, a model folder or a hub id; for --runtime onnx an exported folder.
         texts: the texts.
         text_pair: the second text of a pair, for each text given here; of a question the text it is asked of.
         data: a file of texts, in the formats of training files; its label column, if any, is not read.
@@ -52,6 +54,7 @@ class _Arguments(Abstaining):
         text_pair_column: the column of the second text of a pair; None is what the run had.
         output: a file for the predictions, one JSON object a line.
         device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
+        runtime: what computes the model: "torch", or "onnx", which starts in a second and needs no torch.
     """
 
     model: Positional[str]
@@ -65,6 +68,7 @@ class _Arguments(Abstaining):
     text_pair_column: str | None = None
     output: Path | None = None
     device: str | None = None
+    runtime: RuntimeName = "torch"
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -72,7 +76,7 @@ def run(arguments: Sequence[str]) -> None:
     typed, as_json = parse_with_json(
         _Arguments, arguments, command="predict", more_help=_HELP, printed="a line of JSON a text"
     )
-    trained = load_trained(typed.model, device=typed.device)
+    trained = load_trained(typed.model, device=typed.device, runtime=typed.runtime)
     predictions = predict_examples(trained, _read(trained, typed), abstaining=typed)
     if typed.threshold is not None:
         _tell_abstentions(trained, predictions, typed.threshold)

@@ -1,6 +1,6 @@
 """Labelled data: reading it, parting it, and a small set of our own to start with."""
 
-from unmask.data.acceptability import make_acceptability_set
+from unmask.data.acceptability import acceptability_pairs, make_acceptability_set
 from unmask.data.findings import Finding
 from unmask.data.questions import (
     Answer,
@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "TaggedFormat",
     "TaggedSentence",
+    "acceptability_pairs",
     "choose_windows",
     "find_broken_spans",
     "make_acceptability_set",

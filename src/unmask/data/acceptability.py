@@ -33,7 +33,7 @@ from unmask.files import write_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["make_acceptability_set"]
+__all__ = ["acceptability_pairs", "make_acceptability_set"]
 
 _NUM_PAIRS = {"train": 480, "dev": 60, "test": 60}  # of each phenomenon
 _SPLIT_OF_WORD = ("train", "train", "dev", "test")
@@ -263,24 +263,46 @@ def make_acceptability_set(folder: Path, *, seed: int = 0) -> dict[str, Path]:
     return paths
 
 
+def acceptability_pairs(split: str, *, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Return the minimal pairs that a split is made of, before they are taken apart and shuffled.
+
+    Args:
+        split: "train", "dev" or "test".
+        seed: as in `make_acceptability_set`.
+
+    Returns:
+        The acceptable sentence, the other, and the phenomenon, of each pair.
+    """
+    return _pairs(split, random.Random(f"{seed} {split}"))
+
+
 def _rows(split: str, seed: int) -> list[tuple[str, str, str]]:
     rng = random.Random(f"{seed} {split}")
+    rows = [
+        (sentence, label, phenomenon)
+        for good, bad, phenomenon in _pairs(split, rng)
+        for sentence, label in ((good, "acceptable"), (bad, "unacceptable"))
+    ]
+    rng.shuffle(rows)
+    return rows
+
+
+def _pairs(split: str, rng: random.Random) -> list[tuple[str, str, str]]:
     words = {
         kind: [word for i, word in enumerate(listed.split()) if _SPLIT_OF_WORD[i % len(_SPLIT_OF_WORD)] == split]
         for kind, listed in _WORDS.items()
     }
-    rows = {}
+    pairs = []
+    seen: set[str] = set()
     for phenomenon, templates_of_split in _TEMPLATES.items():
         templates = [line.strip() for line in templates_of_split[split].strip().splitlines()]
         for i in range(_NUM_PAIRS[split]):
             good = bad = ""
-            while not good or good in rows or bad in rows:
+            while not good or good in seen or bad in seen:
                 good, bad = _make_pair(templates[i % len(templates)], words, rng)
-            rows[good] = (good, "acceptable", phenomenon)
-            rows[bad] = (bad, "unacceptable", phenomenon)
-    shuffled = list(rows.values())
-    rng.shuffle(shuffled)
-    return shuffled
+            seen |= {good, bad}
+            pairs.append((good, bad, phenomenon))
+    return pairs
 
 
 def _make_pair(template: str, words: dict[str, list[str]], rng: random.Random) -> tuple[str, str]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-__all__ = ["Table", "csv_reader", "names_a_file", "read_table"]
+__all__ = ["Table", "csv_reader", "csv_rows", "names_a_file", "read_table", "tsv_rows"]
 
 _LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit, 131,072, is shorter than some documents
 _SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl", ".json", ".parquet")
@@ -121,7 +121,7 @@ def read_table(
 
     suffix = suffix_of(path)
     if suffix in (".tsv", ".txt", ".csv"):
-        rows = _csv_rows(path) if suffix == ".csv" else _tsv_rows(path)
+        rows = csv_rows(path) if suffix == ".csv" else tsv_rows(path)
         return _table_from_rows(path, rows, column_names, has_header=column_names is None if header is None else header)
     if column_names is not None:
         raise DataError(f"a {suffix} file names its own columns: leave out the column names", path=path)
@@ -137,7 +137,8 @@ def names_a_file(source: str | Path) -> bool:
     return suffix_of(Path(source)) in (*_SUFFIXES, *_OF_TAGS)
 
 
-def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def tsv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each line of a TSV file that is not empty, and its number."""
     for number, line in numbered_lines(path):
         if line:
             yield number, line.split("\t")
@@ -149,7 +150,8 @@ def csv_reader(lines: Iterable[str]) -> Reader:
     return csv.reader((line + "\n" for line in lines), strict=True)
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row of a CSV file, and the line it starts in."""
     reader = csv_reader(line for _, line in numbered_lines(path))
     start = 1
     try:

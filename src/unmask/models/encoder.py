@@ -107,7 +107,8 @@ class Encoder(nn.Module):
         if self.pooler is not None and rows is None:
             pooled = self.pooler(hidden.flatten(0, -2).index_select(0, batch.first_rows))
         elif self.pooler is not None and rows is not None:
-            first, hidden = hidden.tensor_split([len(batch.first_rows)])
+            num_first = batch.first_rows.shape[0]  # not its len(), which an exported graph would take for a constant
+            first, hidden = hidden[:num_first], hidden[num_first:]
             hidden_states[-1] = hidden
             pooled = self.pooler(first)
         return EncoderOutput(

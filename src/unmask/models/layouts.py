@@ -209,10 +209,10 @@ def _may_attend(is_real: Tensor, is_causal: bool) -> Tensor:
     """True = attend, bool, (B, 1, 1, S), or (B, 1, S, S) if causal."""
     mask = is_real[:, None, None, :]
     if is_causal:
-        length = is_real.shape[-1]
-        mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        places = torch.arange(is_real.shape[-1], device=mask.device)
+        mask = mask & (places <= places[:, None])
         # Padding on the left comes before every real token: let it see itself, so that no softmax is over nothing.
-        mask = mask | torch.eye(length, dtype=torch.bool, device=mask.device)
+        mask = mask | (places == places[:, None])
     return mask
 
 

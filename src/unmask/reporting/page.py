@@ -68,8 +68,10 @@ class Section:
     plots: tuple[Plot, ...] = ()
 
 
-def render_page(*, title: str, kind: str, summary: str, sections: Sequence[Section]) -> str:
-    """The whole page; `title`, `kind` (what sort of report this is) and `summary` are plain text."""
+def render_page(
+    *, title: str, kind: str, summary: str, sections: Sequence[Section], origin: str = "the files of this run folder"
+) -> str:
+    """The whole page; `title`, `kind` (what sort of report this is), `summary` and `origin` are plain text."""
     links = (f'<a href="#section-{number}">{escape(section.title)}</a>' for number, section in enumerate(sections))
     return Template(files("unmask.reporting").joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
@@ -79,6 +81,7 @@ def render_page(*, title: str, kind: str, summary: str, sections: Sequence[Secti
         sections="\n".join(_render_section(section, number) for number, section in enumerate(sections)),
         light_colours=css_variables(LIGHT),
         dark_colours=css_variables(DARK),
+        origin=escape(origin),
         version=version("unmask"),
     )
 

@@ -19,10 +19,10 @@ __all__ = ["TorchRuntime"]
 
 
 class TorchRuntime(Runtime):
-    """A model of ours, in eval mode while it computes, in float32.
+    """A model of ours, in float32.
 
     Args:
-        model: an encoder, or one with a head of one output; it stays where it is.
+        model: an encoder, or one with a head of one output, in eval mode; it stays where it is.
         max_seq_length: tokens of the longest sequence it takes.
     """
 
@@ -45,4 +45,6 @@ class TorchRuntime(Runtime):
             values = output.last_hidden_state if self.head == "encoder" else output.logits
             if flat is not None and not self._takes_rows:
                 values = values[flat]
+            if values.dim() == 1:  # one number a token: was it replaced?
+                values = values[:, None]
             return Ragged(values.float().cpu().numpy(), offsets_of(lengths))

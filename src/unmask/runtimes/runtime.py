@@ -6,12 +6,15 @@ Axes: B sequences, K numbers a row: labels, words of the vocabulary, or the hidd
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import numpy as np
 
 from unmask.ragged import Ragged, runs_of
 
-__all__ = ["SEQUENCE_HEADS", "Runtime"]
+__all__ = ["SEQUENCE_HEADS", "Runtime", "RuntimeName"]
+
+RuntimeName = Literal["torch", "onnx"]
 
 SEQUENCE_HEADS = ("sequence-classification", "next-sentence")  # those that say one thing of a whole sequence
 
@@ -40,7 +43,8 @@ class Runtime(ABC):
                 for all of them.
 
         Returns:
-            Of each sequence float32 (1, K) from a head that speaks of whole sequences, (rows, K) from others.
+            Of each sequence float32 (1, K) from a head that speaks of whole sequences, (rows, K) from others; K is 1
+            for a head that gives each token one number.
         """
 
     def run_all(
@@ -54,7 +58,7 @@ class Runtime(ABC):
         """Compute any number of sequences, those of like length together, and give them back in their order.
 
         Args:
-            input_ids: as in `run`; token_type_ids and rows likewise.
+            input_ids: as in `run`, of one sequence at least; token_type_ids and rows likewise.
             token_type_ids: see there.
             rows: see there.
             tokens_at_once: of one forward pass, about.

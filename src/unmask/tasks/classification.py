@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from unmask.errors import SettingsError
-from unmask.metrics import classification_metrics, classification_report
+from unmask.metrics import classification_metrics, classification_report, softmax
 from unmask.metrics.paired import SummedScore, label_scores
 from unmask.tasks.calibration import calibration_entry, fit_on_dev
 from unmask.tasks.labels import HasLabels, Labels
@@ -32,7 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unmask.ragged import Ragged
-    from unmask.tasks.task import Samples, TaskBatch
+    from unmask.tasks.finetuning import TaskBatch
+    from unmask.tasks.task import Samples
 
 __all__ = ["Classification", "Prediction"]
 
@@ -90,7 +89,7 @@ class Classification(HasLabels, TextTask):
         self._cross_fitted: dict[tuple[str, int], float] = {}  # of each dev text, by its file and line
         self._weights = None
         if self.options.class_weights is not None:
-            self._weights = torch.tensor(_parse_weights(self.options.class_weights, labels))
+            self._weights = np.array(_parse_weights(self.options.class_weights, labels), np.float32)
 
     @classmethod
     def for_training(cls, examples: Sequence[TextExample], options: TaskOptions) -> Classification:
@@ -137,13 +136,16 @@ class Classification(HasLabels, TextTask):
             smoothing = self.options.label_smoothing
             shares = (1 - smoothing) * counts + smoothing * counts.sum() / len(counts)
             if self._weights is not None:
-                shares = shares * self._weights.numpy()
+                shares = shares * self._weights
             shares = shares[shares > 0]
             described["no_skill_loss"] = float(-(shares * np.log(shares / shares.sum())).sum() / counts.sum())
         return described
 
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
-        weights = None if self._weights is None else self._weights.to(logits.device)
+        import torch
+        import torch.nn.functional as F
+
+        weights = None if self._weights is None else torch.from_numpy(self._weights).to(logits.device)
         return F.cross_entropy(
             logits, batch.targets, weight=weights, reduction="sum", label_smoothing=self.options.label_smoothing
         )
@@ -182,7 +184,7 @@ class Classification(HasLabels, TextTask):
     def predict(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> list[Prediction]:
         names = self.labels.names
         best = logits.values.argmax(axis=1).tolist()
-        rows = torch.from_numpy(logits.values / np.float32(self.temperature)).softmax(1).tolist()
+        rows = softmax(logits.values, temperature=self.temperature).tolist()
         return [
             Prediction(
                 text=example.text,

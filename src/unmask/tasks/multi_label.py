@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from unmask.errors import DataError
 from unmask.metrics.multilabel import multilabel_metrics, multilabel_report
@@ -31,8 +29,9 @@ if TYPE_CHECKING:
 
     from unmask.data import Table
     from unmask.ragged import Ragged
+    from unmask.tasks.finetuning import TaskBatch
     from unmask.tasks.options import Reading, TaskOptions
-    from unmask.tasks.task import Samples, TaskBatch
+    from unmask.tasks.task import Samples
 
 __all__ = ["LabelSet", "MultiLabel", "parse_labels"]
 
@@ -130,6 +129,8 @@ class MultiLabel(HasLabels, TextTask):
         }
 
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
+        import torch.nn.functional as F
+
         return F.binary_cross_entropy_with_logits(logits, batch.targets, reduction="sum")
 
     def score(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> dict[str, float]:
@@ -147,9 +148,9 @@ class MultiLabel(HasLabels, TextTask):
 
     def predict(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> list[LabelSet]:
         names = self.labels.names
-        rows = zip(
-            examples, (logits.values >= 0).tolist(), torch.from_numpy(logits.values).sigmoid().tolist(), strict=True
-        )
+        scores = logits.values.astype(np.float64)
+        sigmoids = np.exp(-np.logaddexp(0, -scores))  # 1 / (1 + exp(-x)), whose exp would overflow
+        rows = zip(examples, (scores >= 0).tolist(), sigmoids.tolist(), strict=True)
         return [
             LabelSet(
                 text=example.text,

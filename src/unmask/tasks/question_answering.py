@@ -14,8 +14,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from unmask.data.questions import QuestionExample, read_questions
 from unmask.data.tables import names_a_file
@@ -39,8 +37,9 @@ if TYPE_CHECKING:
     from unmask.metrics import AnswerScores, QuestionAnsweringReport
     from unmask.ragged import Ragged
     from unmask.tasks.answer_spans import BestSpans
+    from unmask.tasks.finetuning import TaskBatch
     from unmask.tasks.options import Reading
-    from unmask.tasks.task import Samples, TaskBatch
+    from unmask.tasks.task import Samples
     from unmask.tokenization import Tokenizer
 
 __all__ = ["QuestionAnswering"]
@@ -204,6 +203,9 @@ class QuestionAnswering(Task[QuestionExample]):
 
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
         """Sum the cross-entropies of starts and of ends: two targets a window, and logits (T, 2)."""
+        import torch
+        import torch.nn.functional as F
+
         inputs = batch.inputs
         owner = torch.arange(inputs.num_sequences, device=logits.device).repeat_interleave(
             inputs.cu_seqlens.diff(), output_size=inputs.total_tokens

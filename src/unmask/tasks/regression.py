@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch.nn.functional as F
 
 from unmask.data.scores import read_score
 from unmask.errors import DataError
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unmask.ragged import Ragged
+    from unmask.tasks.finetuning import TaskBatch
     from unmask.tasks.options import Reading, TaskOptions
-    from unmask.tasks.task import Samples, TaskBatch
+    from unmask.tasks.task import Samples
 
 __all__ = ["Regression", "Score"]
 
@@ -111,6 +111,8 @@ class Regression(TextTask):
         }
 
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
+        import torch.nn.functional as F
+
         return F.mse_loss(logits[:, 0], batch.targets, reduction="sum")
 
     def score(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> dict[str, float]:

@@ -21,12 +21,11 @@ from operator import eq
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from unmask.data import TaggedSentence, find_broken_spans, names_a_file, read_tagged
 from unmask.data.tagged_sentence import is_character
 from unmask.errors import DataError, SettingsError
+from unmask.metrics.calibration import softmax
 from unmask.metrics.paired import SummedScore, ratio_score
 from unmask.metrics.tag_schemes import (
     LETTERS,
@@ -53,8 +52,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from unmask.metrics.tag_schemes import TagScheme
+    from unmask.tasks.finetuning import TaskBatch
     from unmask.tasks.options import Reading, TaskOptions
-    from unmask.tasks.task import Samples, TaskBatch
+    from unmask.tasks.task import Samples
     from unmask.tokenization import Tokenizer
 
 __all__ = ["Entity", "TaggedText", "Tagging"]
@@ -329,6 +329,8 @@ class Tagging(HasLabels, Task[TaggedSentence]):
         return described
 
     def compute_loss(self, logits: Tensor, batch: TaskBatch) -> Tensor:
+        import torch.nn.functional as F
+
         return F.cross_entropy(logits, batch.targets, reduction="sum", label_smoothing=self.options.label_smoothing)
 
     # From logits to tags.
@@ -368,7 +370,7 @@ class Tagging(HasLabels, Task[TaggedSentence]):
 
     def predict(self, examples: Sequence[TaggedSentence], samples: Samples, logits: Ragged) -> list[TaggedText]:
         samples = _ours(samples)
-        probabilities = torch.from_numpy(logits.values).softmax(1).amax(1).numpy()
+        probabilities = softmax(logits.values).max(1)
         scores = _parted(probabilities[samples.row_of_each_unit(logits)].tolist(), samples)
         return [
             TaggedText(

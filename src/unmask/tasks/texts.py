@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from unmask.data import plan_windows, read_table
 from unmask.errors import DataError, SettingsError
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from unmask.data import Table
+    from unmask.tasks.finetuning import TaskBatch
     from unmask.tasks.options import Reading, TaskOptions, Truncate
-    from unmask.tasks.task import TaskBatch
     from unmask.tokenization import Tokenizer
     from unmask.tokenization.encoding import Encoding
 
@@ -243,6 +242,8 @@ class TextTask(Task[TextExample]):
 
     def compute_logits(self, model: nn.Module, batch: TaskBatch) -> Tensor:
         """Logits of each text, (B, num_labels): the mean, or the largest, of those of its windows."""
+        import torch
+
         logits = super().compute_logits(model, batch)
         if batch.windows is None:
             return logits

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.files import write_json
 from unmask.reporting import write_report
-from unmask.tasks import Columns, Samples, Task, mean_loss, predict_logits
+from unmask.tasks import Columns, Samples, Task, mean_loss
 from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def evaluate(
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
     examples = trained.read(data, columns=columns, column_names=column_names, split=split, data_dir=data_dir)
     samples = trained.encode(examples)
-    logits = predict_logits(trained.pretrained.model, trained.task, samples)
+    logits = trained.predict_logits(samples)
     name = f"{data} ({split})" if split else str(data)
     entry = make_entry(trained.task, examples, samples, logits, name=name)
     if trained.run:

@@ -1,21 +1,32 @@
 """Guess the words behind [MASK].
 
 unmask fill "The [MASK] slept" --model M
+unmask fill "The [MASK] read the [MASK]." --model M --joint
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 
-from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.errors import CheckpointError, SettingsError
+from unmask.filling import (
+    Comparison,
+    FilledWord,
+    Filling,
+    TextWithMasks,
+    run_steps,
+    score_candidates,
+    search_fillings,
+)
 from unmask.hub import resolve
 from unmask.models.registry import FAMILIES, read_model_config, saved_head
 from unmask.packing import pack
+from unmask.runtimes.pytorch import TorchRuntime
 from unmask.tokenization.readable import piece_text
-from unmask.workflows.loading import load
+from unmask.workflows.loading import Pretrained, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +36,16 @@ if TYPE_CHECKING:
 
     from unmask.tokenization import Tokenizer
 
-__all__ = ["Guess", "TextWithMasks", "fill", "guess_masks"]
-
-_USUAL_MASKS = ("[MASK]", "<mask>")  # how people write a mask, whatever the vocabulary calls it
+__all__ = [
+    "FilledWord",
+    "Filling",
+    "Guess",
+    "TextWithMasks",
+    "fill",
+    "fill_jointly",
+    "guess_masks",
+    "load_masked_lm",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,76 +67,8 @@ class Guess:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextWithMasks:
-    """A text with one or more masks, encoded.
-
-    Args:
-        text: as it was typed.
-        input_ids: what the model sees.
-        token_type_ids: likewise.
-        positions: where the masks stand in `input_ids`.
-        places: start and end of each mask in `text`, in characters.
-    """
-
-    text: str
-    input_ids: list[int]
-    token_type_ids: list[int]
-    positions: list[int]
-    places: list[tuple[int, int]]
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, text: str, *, max_seq_length: int | None = None) -> Self:
-        """Encode a text.
-
-        Its masks are written as the tokenizer writes them, or else all as [MASK] or all as <mask>.
-
-        Args:
-            tokenizer: one with a mask token.
-            text: the text.
-            max_seq_length: tokens the model takes.
-
-        Raises:
-            CheckpointError: the tokenizer has no mask token.
-            DataError: the text has no mask, or is too long.
-        """
-        mask = tokenizer.mask_token
-        if mask is None:
-            raise CheckpointError("the tokenizer has no mask token, so there is nothing to fill")
-        typed = next((usual for usual in (mask, *_USUAL_MASKS) if usual in text), None)
-        if typed is None:
-            raise DataError(f"the text has no {mask}: put it where a word is to be guessed")
-        written = text.replace(typed, mask)
-        encoding = tokenizer.encode(written)
-        if max_seq_length is not None and len(encoding) > max_seq_length:
-            raise DataError(f"the text has {len(encoding)} tokens, the model takes {max_seq_length}: shorten it")
-        positions = [at for at, token_id in enumerate(encoding.input_ids) if token_id == tokenizer.mask_token_id]
-        places = []
-        for number, (_, end) in enumerate(encoding.offsets[at] for at in positions):
-            # RoBERTa's and ALBERT's mask takes the space before it, so the token's end is to be trusted, not its start.
-            end -= (number + 1) * (len(mask) - len(typed))
-            places.append((end - len(typed), end))
-        return cls(
-            text=text,
-            input_ids=encoding.input_ids,
-            token_type_ids=encoding.token_type_ids,
-            positions=positions,
-            places=places,
-        )
-
-    def fill_in(self, number: int, word: str, *, starts_word: bool) -> str:
-        """Put a word in place of a mask; a piece that continues a word joins the one before it."""
-        start, end = self.places[number]
-        before, after = self.text[:start], self.text[end:]
-        if not starts_word:
-            before = before.rstrip()
-        elif before and before[-1].isalnum():
-            before += " "
-        return before + word + after
-
-
-def fill(text: str, /, *, model: str, top_k: int = 5) -> list[list[Guess]]:
-    """Guess the words behind each [MASK] of a text.
+def fill(text: str, /, *, model: str | Path, top_k: int = 5) -> list[list[Guess]]:
+    """Guess the words behind each [MASK] of a text, each as if nothing were known of the others.
 
     Args:
         text: with one or more masks, written [MASK] or as the model's tokenizer writes them.
@@ -133,16 +83,64 @@ def fill(text: str, /, *, model: str, top_k: int = 5) -> list[list[Guess]]:
         DataError: the text has no mask, or is longer than the model takes.
         SettingsError: top_k is less than 1 or more than there are words.
     """
-    folder, head = _find_masked_head(model)
-    pretrained = load(folder, head=head)
+    pretrained = load_masked_lm(model)
     tokenizer = pretrained.tokenizer
-    if tokenizer.mask_token is None:
-        raise CheckpointError(f"{model}: its tokenizer has no mask token, so there is nothing to fill")
     masked = TextWithMasks.of(tokenizer, text, max_seq_length=pretrained.max_seq_length)
     if not 1 <= top_k <= tokenizer.vocab_size:
         raise SettingsError(f"top_k is {top_k}: it must lie between 1 and the {tokenizer.vocab_size} words there are")
     [guesses] = guess_masks(pretrained.model, tokenizer, [masked], top_k=top_k)
     return guesses
+
+
+def fill_jointly(
+    text: str,
+    /,
+    *,
+    model: str | Path | Pretrained,
+    top_k: int | None = None,
+    candidates: Sequence[str] | None = None,
+    max_pieces: int | None = None,
+    beam_width: int | None = None,
+    compare: Comparison = "mean",
+) -> list[Filling]:
+    """Fill all masks of a text together: the most certain first, then the others in sight of it.
+
+    Args:
+        text: with one or more masks, written as for `fill`.
+        model: a folder or hub id of a model with a masked LM head, or what `load_masked_lm` made of one.
+        top_k: fillings to return, the best first; None returns 5, or all where there are candidates.
+        candidates: the words to choose among, of any number of pieces; None chooses among all words.
+        max_pieces: pieces that a word may have, where there are no candidates; None is 1.
+        beam_width: fillings kept at each step, likewise; None keeps twice top_k, 10 at least.
+        compare: what words of different numbers of pieces are compared by: the "mean" or the "total" of their pieces'
+            log-probabilities.
+
+    Raises:
+        CheckpointError: the model has no masked LM head.
+        DataError: the text has no mask, or is longer than the model takes; or a candidate is no word it knows.
+        SettingsError: a setting lies outside its range, or contradicts another.
+    """
+    pretrained = model if isinstance(model, Pretrained) else load_masked_lm(model)
+    tokenizer, max_seq_length = pretrained.tokenizer, pretrained.max_seq_length
+    masked = TextWithMasks.of(tokenizer, text, max_seq_length=max_seq_length)
+    runtime = TorchRuntime(pretrained.model, max_seq_length=max_seq_length)
+    if candidates is not None:
+        if max_pieces is not None or beam_width is not None:
+            raise SettingsError("every candidate is scored, whatever its pieces: leave max_pieces and beam_width out")
+        steps = score_candidates(
+            masked, tokenizer, candidates, top_k=top_k, compare=compare, max_seq_length=max_seq_length
+        )
+    else:
+        steps = search_fillings(
+            masked,
+            tokenizer,
+            top_k=5 if top_k is None else top_k,
+            beam_width=beam_width,
+            max_pieces=1 if max_pieces is None else max_pieces,
+            compare=compare,
+            max_seq_length=max_seq_length,
+        )
+    return run_steps(steps, runtime)
 
 
 def guess_masks(
@@ -192,20 +190,30 @@ def _guess(tokenizer: Tokenizer, text: TextWithMasks, number: int, token_id: int
     )
 
 
-def _find_masked_head(model: str | Path) -> tuple[str | Path, str]:
-    """Find a checkpoint that can guess words, and its head; of an ELECTRA's run that is the generator."""
+def load_masked_lm(model: str | Path) -> Pretrained:
+    """Load a model that can guess words, with its masked LM head alone; of an ELECTRA's run that is the generator.
+
+    Raises:
+        CheckpointError: it has no such head, or its tokenizer no mask token.
+    """
     folder = resolve(model)
     config = read_model_config(folder)
     head = saved_head(config)
     if head in ("masked-lm", "pre-training"):
-        return model, head
-    if head == "replaced-token" and (folder.parent / "generator" / "config.json").is_file():
-        return folder.parent / "generator", "masked-lm"
-    saved = ", ".join(config.architectures) or "no architecture named"
-    advice = {
-        "replaced-token": "it tells words that were replaced, so give the generator it was trained with",
-        "causal-lm": "it goes on from a text instead: unmask generate",
-    }.get(head) or f"choose one saved with one, such as {FAMILIES[config.model_type].heads['masked-lm'].architecture}"
-    raise CheckpointError(
-        f"{folder}: this checkpoint ({saved}) has no masked LM head, so it cannot fill masks: {advice}"
-    )
+        found: str | Path = model
+    elif head == "replaced-token" and (folder.parent / "generator" / "config.json").is_file():
+        found = folder.parent / "generator"
+    else:
+        saved = ", ".join(config.architectures) or "no architecture named"
+        usual = FAMILIES[config.model_type].heads.get("masked-lm")
+        advice = {
+            "replaced-token": "it tells words that were replaced, so give the generator it was trained with",
+            "causal-lm": "it goes on from a text instead: unmask generate",
+        }.get(head) or f"choose one saved with one, such as {usual.architecture if usual else 'BertForMaskedLM'}"
+        raise CheckpointError(
+            f"{folder}: this checkpoint ({saved}) has no masked LM head, so it cannot fill masks: {advice}"
+        )
+    pretrained = load(found, head="masked-lm")
+    if pretrained.tokenizer.mask_token is None:
+        raise CheckpointError(f"{model}: its tokenizer has no mask token, so there is nothing to fill")
+    return pretrained

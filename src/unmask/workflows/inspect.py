@@ -1,30 +1,53 @@
-"""Look into models: what each layer does to what it is given.
+"""Look into models: what they attend to, what their layers do, what moves their predictions.
 
+unmask inspect bert-base-uncased "The old man slept." --attention
 unmask inspect bert-base-uncased albert-base-v2 --layers
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-
-from unmask.errors import SettingsError
-from unmask.models.registry import encoder_of
-from unmask.packing import pack
+from unmask.errors import CheckpointError, DataError, SettingsError
+from unmask.hub import resolve
+from unmask.inspection import (
+    AttentionMaps,
+    Attribution,
+    Baseline,
+    ContextualWord,
+    LayerChange,
+    LayerChanges,
+    Neighbours,
+    Verdicts,
+    attribute_prediction,
+    compare_contexts,
+    judge_tokens,
+    measure_attention,
+    measure_layers,
+    nearest_to_tokens,
+    nearest_to_word,
+    read_text,
+)
+from unmask.models.registry import read_model_config, saved_head
 from unmask.workflows.loading import Pretrained, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from unmask.inspection import ReadText
 
-    from unmask.models.encoder import Encoder
-
-__all__ = ["LayerChange", "LayerChanges", "inspect_layers"]
+__all__ = [
+    "LayerChange",
+    "LayerChanges",
+    "inspect_attention",
+    "inspect_gradients",
+    "inspect_layers",
+    "inspect_nearest",
+    "inspect_replaced",
+    "inspect_tokens",
+    "inspect_word",
+]
 
 _TEXTS = (
     "The old lighthouse had not been lit for thirty years, and the fishermen had learnt to do without it.",
@@ -36,43 +59,6 @@ _TEXTS = (
     "Nobody believed the boy when he said that the river had changed its colour overnight.",
     "The price of bread rose by a fifth within a month; by the end of the winter it had doubled.",
 )
-_TEXTS_AT_ONCE = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerChange:
-    """How far a layer's output lies from its input, on average over tokens.
-
-    Args:
-        layer: its number, from 1.
-        l2_distance: length of the difference of the two vectors.
-        cosine: of the angle between them, in [-1, 1].
-        degrees: the angle itself, in [0, 180].
-    """
-
-    layer: int
-    l2_distance: float
-    cosine: float
-    degrees: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerChanges:
-    """The layers of one model.
-
-    Args:
-        model: the name it was asked for by.
-        model_type: its family, as config.json names it.
-        num_texts: texts it read.
-        num_tokens: their tokens, special ones included: what the averages are over.
-        layers: from the one next to the embeddings to the last.
-    """
-
-    model: str
-    model_type: str
-    num_texts: int
-    num_tokens: int
-    layers: tuple[LayerChange, ...]
 
 
 def inspect_layers(*models: str | Path, texts: Sequence[str] | None = None) -> list[LayerChanges]:
@@ -94,50 +80,152 @@ def inspect_layers(*models: str | Path, texts: Sequence[str] | None = None) -> l
     texts = _TEXTS if texts is None else tuple(texts)
     if not any(text.strip() for text in texts):
         raise SettingsError("no text: give one or more, or leave texts out for those built in")
-    return [_inspect(model, texts) for model in models]
+    return [_inspect_layers(model, texts) for model in models]
 
 
-def _inspect(model: str | Path, texts: Sequence[str]) -> LayerChanges:
+def inspect_attention(model: str | Path | Pretrained, text: str, text_pair: str | None = None) -> AttentionMaps:
+    """Show what each head of each layer attends to in a text, or a pair: its map, and a line of figures.
+
+    Args:
+        model: a folder, a hub id or "minilm", or what `load` made of one; a head on it changes nothing.
+        text: what it reads.
+        text_pair: the second of a pair.
+
+    Raises:
+        CheckpointError: nothing usable is found under that name.
+        DataError: the text is empty, or longer than the model takes.
+    """
+    pretrained = _pretrained(model)
+    return measure_attention(pretrained.model, pretrained.tokenizer, _read(pretrained, text, text_pair))
+
+
+def inspect_tokens(model: str | Path | Pretrained, text: str, *, top_k: int = 3) -> list[Neighbours]:
+    """Show the tokens of a text, the length of their static embeddings and the tokens nearest to each.
+
+    Args:
+        model: as in `inspect_attention`.
+        text: what is cut into tokens.
+        top_k: neighbours of each.
+
+    Raises:
+        UnmaskError: as there; or top_k is out of range.
+    """
+    pretrained = _pretrained(model)
+    return nearest_to_tokens(pretrained.model, pretrained.tokenizer, _read(pretrained, text), top_k=top_k)
+
+
+def inspect_nearest(model: str | Path | Pretrained, word: str, *, top_k: int = 10) -> Neighbours:
+    """Show the tokens whose static embeddings are nearest to a word's, by cosine.
+
+    Args:
+        model: as in `inspect_attention`.
+        word: of one piece, or of several, whose mean is compared.
+        top_k: how many.
+
+    Raises:
+        CheckpointError: nothing usable is found under that name.
+        DataError: the word is empty, or unknown to the vocabulary.
+        SettingsError: top_k is out of range.
+    """
+    pretrained = _pretrained(model)
+    return nearest_to_word(pretrained.model, pretrained.tokenizer, word, top_k=top_k)
+
+
+def inspect_gradients(
+    model: str | Path | Pretrained,
+    text: str,
+    text_pair: str | None = None,
+    *,
+    target: str | None = None,
+    baseline: Baseline = "zero",
+    num_points: int | None = None,
+) -> Attribution:
+    """Show which tokens move a prediction: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365).
+
+    Args:
+        model: a run or folder of a classifier (or regression), or of a masked language model, whose guess for the
+            text's first mask is explained.
+        text: what it reads.
+        text_pair: the second of a pair.
+        target: the label, or the word for the mask, to explain; None explains what the model predicts.
+        baseline: what the text is compared with: each word embedding set to "zero", or to that of [MASK] ("mask").
+        num_points: points of the integral; None takes as many as make the attributions add up to the change of the
+            prediction within 1e-3.
+
+    Raises:
+        CheckpointError: the model predicts nothing that is explained here.
+        DataError: the text is empty, too long, or has no mask to guess.
+        SettingsError: there is no such target or baseline.
+    """
+    pretrained = _pretrained(model, predicting=True)
+    read = _read(pretrained, text, text_pair)
+    return attribute_prediction(
+        pretrained.model, pretrained.tokenizer, read, target=target, baseline=baseline, num_points=num_points
+    )
+
+
+def inspect_word(model: str | Path | Pretrained, word: str, first: str, second: str) -> ContextualWord:
+    """Compare a word's vectors in two sentences, layer by layer, with one another and with its static embedding.
+
+    Args:
+        model: as in `inspect_attention`.
+        word: that occurs in both.
+        first: a sentence.
+        second: another.
+
+    Raises:
+        CheckpointError: nothing usable is found under that name.
+        DataError: a sentence is empty or too long, or the word does not occur in it.
+    """
+    pretrained = _pretrained(model)
+    return compare_contexts(pretrained.model, word, _read(pretrained, first), _read(pretrained, second))
+
+
+def inspect_replaced(model: str | Path | Pretrained, *texts: str) -> list[Verdicts]:
+    """Ask the discriminator of an ELECTRA which tokens of texts were replaced.
+
+    Args:
+        model: a folder, run or hub id of one, or what `load` made of it.
+        texts: what it reads, each for itself.
+
+    Raises:
+        CheckpointError: the model is no discriminator.
+        DataError: a text is empty, or longer than the model takes; or there is none.
+    """
+    if not texts:
+        raise DataError("no text: give one or more")
+    pretrained = _pretrained(model)
+    try:
+        return [judge_tokens(pretrained.model, _read(pretrained, text)) for text in texts]
+    except CheckpointError as error:
+        raise CheckpointError(f"{pretrained.folder}: {error}") from error
+
+
+def _pretrained(model: str | Path | Pretrained, *, predicting: bool = False) -> Pretrained:
+    """Load a model with the head it was saved with; for predictions with its masked LM head alone, where it has two."""
+    if isinstance(model, Pretrained):
+        return model
+    both = predicting and saved_head(read_model_config(resolve(model))) == "pre-training"
+    return load(model, head="masked-lm" if both else None)
+
+
+def _read(pretrained: Pretrained, text: str, text_pair: str | None = None) -> ReadText:
+    tokenizer = pretrained.tokenizer
+    # A mask may be typed either way, whatever the vocabulary calls it.
+    for typed in ("[MASK]", "<mask>"):
+        if tokenizer.mask_token is not None and tokenizer.mask_token not in text:
+            text = text.replace(typed, tokenizer.mask_token)
+    return read_text(tokenizer, text, text_pair, max_seq_length=pretrained.max_seq_length)
+
+
+def _inspect_layers(model: str | Path, texts: Sequence[str]) -> LayerChanges:
     pretrained = load(model)
-    encoder = encoder_of(pretrained.model)
-    ids = _encode(pretrained, texts)
-    sums = torch.zeros(len(encoder.order), 3, dtype=torch.float64)
-    for start in range(0, len(ids), _TEXTS_AT_ONCE):
-        sums += _measure(encoder, ids[start : start + _TEXTS_AT_ONCE])
-    num_tokens = sum(map(len, ids))
+    encodings = pretrained.tokenizer.encode_batch(texts, max_length=pretrained.max_seq_length).encodings
+    ids = [encoding.input_ids for encoding in encodings if encoding.input_ids]
     return LayerChanges(
         model=str(model),
         model_type=pretrained.config.model_type,
         num_texts=len(ids),
-        num_tokens=num_tokens,
-        layers=tuple(
-            LayerChange(layer=layer, l2_distance=distance, cosine=cosine, degrees=degrees)
-            for layer, (distance, cosine, degrees) in enumerate((sums / num_tokens).tolist(), start=1)
-        ),
+        num_tokens=sum(map(len, ids)),
+        layers=tuple(measure_layers(pretrained.model, ids)),
     )
-
-
-def _encode(pretrained: Pretrained, texts: Sequence[str]) -> list[list[int]]:
-    encodings = pretrained.tokenizer.encode_batch(texts, max_length=pretrained.max_seq_length).encodings
-    return [list(encoding.input_ids) for encoding in encodings if encoding.input_ids]
-
-
-def _measure(encoder: Encoder, ids: Sequence[Sequence[int]]) -> Tensor:
-    """Sum distance, cosine and angle over tokens, for each step through the blocks, float64, (steps, 3)."""
-    rows: list[Tensor] = []
-
-    def take(block: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        before, after = inputs[0].double(), output.double()  # (T, D)
-        cosine = F.cosine_similarity(before, after, dim=-1)
-        degrees = torch.rad2deg(torch.arccos(cosine.clamp(-1, 1)))
-        rows.append(torch.stack([(after - before).norm(dim=-1), cosine, degrees]).sum(-1))
-
-    # Hooks see a block's own output: the hidden states a GPT-2 gives end in those behind its final norm.
-    hooks = [block.register_forward_hook(take) for block in encoder.blocks]
-    try:
-        with torch.inference_mode():
-            encoder(pack(ids))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return torch.stack(rows)

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import SettingsError
-from unmask.tasks import Classification, predict_logits
+from unmask.tasks import Classification
 from unmask.tasks.calibration import Abstaining
 from unmask.workflows.trained import Trained, load_trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from unmask.runtimes import RuntimeName
 
 __all__ = ["predict", "predict_examples"]
 
@@ -28,17 +30,19 @@ def predict(
     mistake_cost: float | None = None,
     abstain_cost: float | None = None,
     device: str | None = None,
+    runtime: RuntimeName = "torch",
 ) -> list[Any]:
     """Ask for the answers to texts, or pairs of texts.
 
     Args:
-        model: a run folder, a model folder or a hub id.
+        model: a run folder, a model folder or a hub id; for "onnx" an exported folder.
         texts: the texts, or the first of each pair.
         text_pairs: the second of each pair; of a question the text it is asked of.
         abstain_below: have a classifier give no label where its probability is below this.
         mistake_cost: or where a label is expected to cost more than none: what a wrong one costs.
         abstain_cost: what none costs, in the same unit; None is 1.
         device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
+        runtime: what computes the model: "torch", or "onnx", for which torch need not be installed.
 
     Returns:
         One answer a text, of the kind its task gives (`unmask.tasks.Prediction` for a classifier), with `to_dict()`.
@@ -48,7 +52,7 @@ def predict(
         ValueError: texts and text_pairs differ in number.
     """
     abstaining = Abstaining(abstain_below=abstain_below, mistake_cost=mistake_cost, abstain_cost=abstain_cost)
-    trained = load_trained(model, device=device)
+    trained = load_trained(model, device=device, runtime=runtime)
     pairs = [None] * len(texts) if text_pairs is None else text_pairs
     examples = [
         trained.task.from_text(text, pair, source="texts", line=number)
@@ -72,6 +76,5 @@ def predict_examples(trained: Trained, examples: Sequence[Any], *, abstaining: A
     if not examples:
         return []
     samples = trained.encode(examples, with_targets=False)
-    logits = predict_logits(trained.pretrained.model, trained.task, samples)
-    answers: list[Any] = list(trained.task.predict(examples, samples, logits))
+    answers: list[Any] = list(trained.task.predict(examples, samples, trained.predict_logits(samples)))
     return answers if threshold is None else [answer.abstaining(threshold) for answer in answers]

@@ -29,7 +29,7 @@ from unmask.errors import DataError, SettingsError
 from unmask.files import lock_folder, write_bytes, write_json
 from unmask.reporting import SECTIONS, RunRecord, write_report
 from unmask.reporting.search import read_search, search_sections
-from unmask.tasks import TASKS, Columns, predict_logits
+from unmask.tasks import TASKS, Columns
 from unmask.training import DivergedError, training_device
 from unmask.workflows.evaluate import make_entry
 from unmask.workflows.finetune_data import Prepared, prepare, tell_findings
@@ -269,7 +269,7 @@ def _test(settings: SearchSettings) -> list[dict[str, Any]]:
     for source in settings.test:
         examples = trained.read(source, columns=Columns(), split=None if names_a_file(source) else "test")
         samples = trained.encode(examples)
-        logits = predict_logits(trained.pretrained.model, trained.task, samples)
+        logits = trained.predict_logits(samples)
         entries.append(make_entry(trained.task, examples, samples, logits, name=source))
     return entries
 

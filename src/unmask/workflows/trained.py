@@ -1,4 +1,4 @@
-"""A fine-tuned model as people have it: the model, its task, and how its run read its data."""
+"""A fine-tuned model as people have it: what computes it, its task, and how its run read its data."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.data.sources import suffix_of
-from unmask.errors import CheckpointError, DataError
-from unmask.models.config import ModelConfig
-from unmask.models.registry import read_model_config, saved_head
+from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.tasks import TASKS, Columns, Reading, Task, TaskOptions
-from unmask.training import TrainingSettings, training_device
-from unmask.workflows.loading import Pretrained, find_model, load
+from unmask.tokenization import Tokenizer
 from unmask.workflows.run_folder import command_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
+    from unmask.ragged import Ragged
+    from unmask.runtimes import Runtime, RuntimeName
     from unmask.tasks import Samples
+    from unmask.workflows.loading import Pretrained
 
 __all__ = ["Trained", "load_trained", "remember_task"]
 
@@ -33,17 +33,21 @@ _PROBLEM_TYPE, _USUAL_PROBLEM = "problem_type", "single_label_classification"
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A fine-tuned model.
+    """A fine-tuned model, ready to answer.
 
     Args:
-        pretrained: the model, on the device it was loaded for, and its tokenizer.
+        runtime: what computes it.
+        tokenizer: the one it was trained with.
         task: what it was trained for.
         run: settings of its run, as `config.json` has them; empty for a model folder without its run.
+        pretrained: the model itself, on the device it was loaded for; None where it is an exported graph.
     """
 
-    pretrained: Pretrained
+    runtime: Runtime
+    tokenizer: Tokenizer
     task: Task[Any]
     run: dict[str, Any]
+    pretrained: Pretrained | None = None
 
     def read(
         self,
@@ -74,11 +78,9 @@ class Trained:
 
     def encode(self, examples: Sequence[Any], *, with_targets: bool = True) -> Samples:
         """Encode examples, cut where the run cut its own."""
-        limit = self.pretrained.max_seq_length
+        limit = self.runtime.max_seq_length
         max_seq_length = min(self.task.options.max_seq_length or limit, limit)
-        samples = self.task.encode(
-            examples, self.pretrained.tokenizer, max_seq_length=max_seq_length, with_targets=with_targets
-        )
+        samples = self.task.encode(examples, self.tokenizer, max_seq_length=max_seq_length, with_targets=with_targets)
         if samples.num_truncated_texts:
             logging.getLogger(__name__).warning(
                 "%d texts were cut to %d tokens, %d tokens in all",
@@ -88,18 +90,33 @@ class Trained:
             )
         return samples
 
+    def predict_logits(self, samples: Samples) -> Ragged:
+        """Compute the logits of samples, one at least, in their order."""
+        outputs = self.runtime.run_all(samples.input_ids, samples.token_type_ids, samples.rows)
+        return self.task.gather(outputs, samples)
 
-def load_trained(model: str | Path, *, device: str | None = None) -> Trained:
+
+def load_trained(model: str | Path, *, device: str | None = None, runtime: RuntimeName = "torch") -> Trained:
     """Load a fine-tuned model, ready to answer.
 
     Args:
-        model: a run folder, a model folder or a hub id.
-        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
+        model: a run folder, a model folder or a hub id; for "onnx" an exported folder.
+        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one. ONNX computes on the CPU.
+        runtime: what computes it: "torch", or "onnx", which needs no torch.
 
     Raises:
         CheckpointError: nothing usable is found under that name, or it has no head of its task.
-        SettingsError: there is no such device.
+        SettingsError: there is no such device or runtime.
     """
+    if runtime == "onnx":
+        return _load_exported(Path(model), device)
+    if runtime != "torch":
+        raise SettingsError(f"runtime is {runtime!r}: it must be torch or onnx")
+    from unmask.models.registry import read_model_config, saved_head
+    from unmask.runtimes.pytorch import TorchRuntime
+    from unmask.training import TrainingSettings, training_device
+    from unmask.workflows.loading import find_model, load
+
     place = training_device(TrainingSettings(device=device))
     run = _run_settings(Path(model))
     if command_of(run) == "pretrain":
@@ -110,15 +127,25 @@ def load_trained(model: str | Path, *, device: str | None = None) -> Trained:
     folder = find_model(model)
     config = read_model_config(folder)
     memory = config.extra.get(_MEMORY) or {}
-    task = _find_task(model, config, memory.get("task") or run.get("task"))
+    if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
+        raise CheckpointError(f"{folder}: an exported graph, without weights for torch: --runtime onnx computes it")
+    name = memory.get("task") or run.get("task")
+    task = _find_task(model, name, saved_head(config), config.extra.get(_PROBLEM_TYPE), config.num_labels)
     pretrained = load(folder, head=task.head)
     pretrained.model.to(place)
-    options = TaskOptions.of(run | memory)
-    return Trained(pretrained=pretrained, task=task.for_model(pretrained.config.id2label, options), run=run)
+    return Trained(
+        runtime=TorchRuntime(pretrained.model, max_seq_length=pretrained.max_seq_length),
+        tokenizer=pretrained.tokenizer,
+        task=task.for_model(pretrained.config.id2label, TaskOptions.of(run | memory)),
+        run=run,
+        pretrained=pretrained,
+    )
 
 
 def remember_task(model: nn.Module, task: Task[Any]) -> None:
     """Let a model's config say what it was trained for, so that its folder alone tells how to use it."""
+    from unmask.models.config import ModelConfig
+
     config = model.config
     assert isinstance(config, ModelConfig)
     extra = {**config.extra, _MEMORY: task.memory}
@@ -127,7 +154,47 @@ def remember_task(model: nn.Module, task: Task[Any]) -> None:
     model.config = dataclasses.replace(config, extra=extra)
 
 
-def _find_task(model: str | Path, config: ModelConfig, name: str | None) -> type[Task[Any]]:
+def _load_exported(folder: Path, device: str | None) -> Trained:
+    from unmask.runtimes.onnx import OnnxRuntime
+
+    if device not in (None, "cpu"):
+        raise SettingsError(f"device is {device!r}, and an exported model runs on the CPU: leave it out")
+    runtime = OnnxRuntime(folder)
+    config, labels = runtime.config, _labels_of(runtime.config, folder)
+    memory = config.get(_MEMORY) or {}
+    task = _find_task(folder, memory.get("task"), runtime.head, config.get(_PROBLEM_TYPE), len(labels))
+    if task.head != runtime.head:
+        raise CheckpointError(
+            f"{folder}: its graph gives {runtime.head}, and {task.name} needs {task.head}: export a model that was "
+            "fine-tuned for it"
+        )
+    tokenizer = Tokenizer.from_folder(folder)
+    if tokenizer.vocab_size > config.get("vocab_size", 0):
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} words and the model {config.get('vocab_size')} "
+            "embeddings; they are not of the same model"
+        )
+    return Trained(runtime=runtime, tokenizer=tokenizer, task=task.for_model(labels, TaskOptions.of(memory)), run={})
+
+
+def _labels_of(config: Mapping[str, Any], folder: Path) -> dict[int, str]:
+    """Read the names of the labels, in the order of their ids."""
+    given = config.get("id2label")
+    try:
+        labels = {int(label): str(name) for label, name in given.items()} if isinstance(given, dict) else {}
+    except ValueError:
+        labels = {}
+    if not labels or labels.keys() != set(range(len(labels))):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: id2label is {given!r}, which does not number labels 0, 1, ...: copy or export "
+            "the folder again"
+        )
+    return dict(sorted(labels.items()))
+
+
+def _find_task(
+    model: str | Path, name: str | None, head: str, problem_type: str | None, num_labels: int
+) -> type[Task[Any]]:
     """Find the task by its name, or by what a checkpoint of others says of its head.
 
     Raises:
@@ -137,11 +204,10 @@ def _find_task(model: str | Path, config: ModelConfig, name: str | None) -> type
         if name not in TASKS:
             raise CheckpointError(f"{model}: it was trained for {name}, which this version of unmask does not know")
         return TASKS[name]
-    head = saved_head(config)
     if all(head != task.head for task in TASKS.values()):  # loading will say what it lacks
         return TASKS["classification"]
-    kind = config.extra.get(_PROBLEM_TYPE)
-    if kind is None and head == "sequence-classification" and config.num_labels == 1:
+    kind = problem_type
+    if kind is None and head == "sequence-classification" and num_labels == 1:
         kind = "regression"  # as Hugging Face's classes take it
     for task in TASKS.values():
         if task.head == head and (task.problem_type or _USUAL_PROBLEM) == (kind or _USUAL_PROBLEM):

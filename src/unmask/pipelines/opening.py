@@ -1,0 +1,256 @@
+"""From a name to a model that can be asked: what computes it, its tokenizer, and what its folder says of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from unmask import hub
+from unmask.errors import CheckpointError, SettingsError
+from unmask.runtimes import RuntimeName
+from unmask.tasks import TASKS, TaskOptions
+from unmask.tokenization import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unmask.runtimes import Runtime
+    from unmask.tasks import Task
+    from unmask.workflows.loading import Pretrained
+
+__all__ = ["OpenModel", "Pooling", "SentenceVectors", "open_model"]
+
+_MEMORY = "unmask_task"  # where config.json says what a model was fine-tuned for, as `unmask.workflows.trained` has it
+_USUAL_LABELS = 2  # of a config.json that does not say how many
+
+Pooling = Literal["cls", "mean", "max"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceVectors:
+    """How a folder in sentence-transformers' layout makes one vector of a text.
+
+    Args:
+        pooling: None if it is none of "cls", "mean" and "max".
+        normalize: whether vectors have length 1.
+        max_seq_length: tokens it reads of a text; it cuts the rest.
+        obstacle: what else it does to a text or vector, which is not computed here; None if there is no such thing.
+    """
+
+    pooling: Pooling | None
+    normalize: bool
+    max_seq_length: int | None
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenModel:
+    """A model that can be asked.
+
+    Args:
+        name: as it was asked for, for messages.
+        folder: where it was found.
+        config: its config.json.
+        runtime: what computes it.
+        tokenizer: the one it was trained with.
+        pretrained: the model itself, where torch computes it.
+    """
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    runtime: Runtime
+    tokenizer: Tokenizer
+    pretrained: Pretrained | None = None
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Name of each of its labels, in the order of their ids."""
+        given = self.config.get("id2label")
+        if not given:
+            return tuple(f"LABEL_{label}" for label in range(self.config.get("num_labels") or _USUAL_LABELS))
+        return tuple(str(given[key]) for key in sorted(given, key=int))
+
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """What it remembers of its fine-tuning; empty for models that were not fine-tuned by unmask."""
+        return self.config.get(_MEMORY) or {}
+
+    @cached_property
+    def task(self) -> Task[Any]:
+        """What it was fine-tuned for; of another's checkpoint what its head says.
+
+        Raises:
+            CheckpointError: there is no such task.
+        """
+        name = self.memory.get("task") or self._task_of_head()
+        if name not in TASKS:
+            raise CheckpointError(
+                f"{self.name}: it was trained for {name}, and unmask knows no such task; it knows {', '.join(TASKS)}"
+            )
+        return TASKS[name].for_model(dict(enumerate(self.labels)), TaskOptions.of(self.memory))
+
+    @property
+    def max_trained_length(self) -> int:
+        """Tokens of the longest text its task reads, special ones included; longer ones it was taught to cut."""
+        return min(self.task.options.max_seq_length or self.runtime.max_seq_length, self.runtime.max_seq_length)
+
+    @cached_property
+    def sentence_vectors(self) -> SentenceVectors | None:
+        """How it makes a vector of a text, if its folder is of sentence-transformers; else None.
+
+        Raises:
+            CheckpointError: a file of that layout is broken.
+        """
+        modules = _read_json(self.folder / "modules.json")
+        if modules is None:
+            return None
+        pooling: Pooling | None = None
+        normalize, obstacle = False, None
+        for module in modules:
+            kind, path = str(module.get("type", "")).rpartition(".")[-1], str(module.get("path", ""))
+            if kind == "Pooling":
+                pooling = _pooling_of(_read_json(self.folder / path / "config.json") or {})
+            elif kind == "Normalize":
+                normalize = True
+            elif kind != "Transformer":
+                obstacle = f"a module {kind}"
+        reading = _read_json(self.folder / "sentence_bert_config.json") or {}
+        if reading.get("do_lower_case"):
+            obstacle = "do_lower_case in sentence_bert_config.json"
+        return SentenceVectors(
+            pooling=pooling,
+            normalize=normalize,
+            max_seq_length=reading.get("max_seq_length"),
+            obstacle=obstacle,
+        )
+
+    def _task_of_head(self) -> str:
+        problem, head = self.config.get("problem_type"), self.runtime.head
+        if head == "sequence-classification":
+            kinds = {None: "classification", "single_label_classification": "classification"}
+            kinds |= {"multi_label_classification": "multi-label", "regression": "regression"}
+            if problem is None and len(self.labels) == 1:
+                return "regression"
+            return kinds.get(problem, str(problem))
+        return {"token-classification": "tagging", "question-answering": "question-answering"}.get(head, head)
+
+
+def open_model(
+    model: str | Path,
+    *,
+    head: str | None = None,
+    device: str | None = None,
+    runtime: RuntimeName = "torch",
+    asked_for: str = "this",
+) -> OpenModel:
+    """Load a model, ready to answer.
+
+    Args:
+        model: a run folder, a model folder, a hub id or "minilm"; or the folder of an exported model.
+        head: the head it is to have, a key of `unmask.models.registry.HEADS`; None takes the one it was saved with.
+        device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
+        runtime: "torch"; or "onnx" for an exported model, which needs no torch.
+        asked_for: what it is to do, for messages.
+
+    Raises:
+        CheckpointError: nothing usable is found under that name, or it has no such head.
+        SettingsError: there is no such device or runtime.
+    """
+    if runtime not in get_args(RuntimeName):
+        raise SettingsError(f"runtime is {runtime!r}: it must be one of {', '.join(get_args(RuntimeName))}")
+    if runtime == "torch":
+        return _open_with_torch(model, head=head, device=device, asked_for=asked_for)
+    if device not in (None, "cpu"):
+        raise SettingsError(f"device is {device!r}: an exported model runs on the CPU; leave it out")
+    return _open_exported(model, head=head, asked_for=asked_for)
+
+
+def _open_with_torch(model: str | Path, *, head: str | None, device: str | None, asked_for: str) -> OpenModel:
+    from unmask.models.registry import encoder_of, read_model_config, saved_head
+    from unmask.runtimes.pytorch import TorchRuntime
+    from unmask.training import TrainingSettings, training_device
+    from unmask.workflows.loading import find_model, load
+
+    place = training_device(TrainingSettings(device=device))
+    folder = find_model(model)
+    config = read_model_config(folder)
+    saved = saved_head(config)
+    if head is None:
+        head = "masked-lm" if saved == "pre-training" else saved
+    if head == "masked-lm" and saved == "replaced-token" and (folder.parent / "generator" / "config.json").is_file():
+        folder = folder.parent / "generator"  # of an ELECTRA's run the half that guesses words
+    elif head not in ("encoder", saved) and not (saved == "pre-training" and head in ("masked-lm", "next-sentence")):
+        raise _no_head(model, ", ".join(config.architectures) or "an encoder alone", head, asked_for)
+    if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
+        raise CheckpointError(f'{model}: an exported graph, without weights for torch: runtime "onnx" computes it')
+    # An encoder is taken out of what was saved with it: a checkpoint of a masked LM may have no pooler, nor does it need.
+    pretrained = load(folder, head=None if head == "encoder" else head)
+    pretrained.model.to(place)
+    asked = encoder_of(pretrained.model) if head == "encoder" else pretrained.model
+    return OpenModel(
+        name=str(model),
+        folder=folder,
+        config=hub.read_config(folder),
+        runtime=TorchRuntime(asked, max_seq_length=pretrained.max_seq_length),
+        tokenizer=pretrained.tokenizer,
+        pretrained=pretrained,
+    )
+
+
+def _open_exported(model: str | Path, *, head: str | None, asked_for: str) -> OpenModel:
+    from unmask.runtimes.onnx import OnnxRuntime
+
+    folder = Path(model)
+    runtime = OnnxRuntime(folder)
+    if head not in (None, runtime.head):
+        raise _no_head(model, f"a graph with the head {runtime.head}", head, asked_for)
+    return OpenModel(
+        name=str(model),
+        folder=folder,
+        config=hub.read_config(folder),
+        runtime=runtime,
+        tokenizer=Tokenizer.from_folder(folder),
+    )
+
+
+def _no_head(model: str | Path, there_is: str, head: str, asked_for: str) -> CheckpointError:
+    advice = {
+        "sequence-classification": "fine-tune it: unmask finetune classification",
+        "token-classification": "fine-tune it: unmask finetune tagging",
+        "question-answering": "fine-tune it: unmask finetune question-answering",
+        "masked-lm": "give a checkpoint pretrained to guess words, such as google-bert/bert-base-uncased",
+        "next-sentence": "give a checkpoint pretrained on pairs, such as google-bert/bert-base-uncased",
+        "replaced-token": "give an ELECTRA discriminator, such as google/electra-small-discriminator",
+        "causal-lm": "give a GPT, such as openai-community/gpt2",
+        "encoder": "export the encoder of a model: unmask export --head encoder",
+    }
+    return CheckpointError(
+        f"{model}: this checkpoint ({there_is}) has no {head} head, which {asked_for} asks: {advice[head]}"
+    )
+
+
+def _pooling_of(config: Mapping[str, Any]) -> Pooling | None:
+    """The pooling in either of the forms that sentence-transformers wrote; None if there are several, or another."""
+    modes = config.get("pooling_mode")
+    if modes is None:
+        modes = [
+            key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+            for key, is_used in config.items()
+            if key.startswith("pooling_mode_") and is_used
+        ]
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    return next((known for known in get_args(Pooling) if modes == [known]), None)
+
+
+def _read_json(path: Path) -> Any:
+    """Read a JSON file; None if it is not there."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from error
