@@ -172,7 +172,7 @@ class TestStreams:
         self, ours: Pipeline[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(type(ours.runtime), "run", lambda *_: pytest.fail("something was computed"))
-        with pytest.raises(DataError, match=r"inputs, line 2001: the text is nothing \(None\): it must be text"):
+        with pytest.raises(DataError, match=r"inputs, line 2001: the text is nothing: it must be text"):
             ours([TEXTS[0]] * 2000 + [{"text": None}])
 
     def test_what_comes_of_a_file_is_called_by_its_line(self, ours: Pipeline[Any, Any, Any]) -> None:
@@ -187,7 +187,7 @@ class TestStreams:
         [
             (5, r"the text is a number \(5\): it must be text"),
             (b"dog", "the text is bytes"),
-            (None, r"the text is nothing \(None\): it must be text"),
+            (None, r"the text is nothing: it must be text"),
             ({"text": "a", "text_pairs": "b"}, "'text_pairs' is no key it can have: give an object with text, perhaps"),
             ({}, "text is missing: give an object with text"),
             (["a", ["b", "c", "d"]], "line 2: a list .* where two texts should be"),
@@ -273,6 +273,21 @@ class TestRegistry:
         folder = save_tiny(tmp_path / "model", "bert", "sequence-classification", extra={"problem_type": "ranking"})
         with pytest.raises(CheckpointError, match="it was trained for ranking, and unmask knows no such task"):
             pipeline("text-classification", folder)
+
+
+class TestFoldersThatContradictThemselves:
+    def test_a_memory_of_another_head(self, tmp_path: Path) -> None:
+        extra = {"unmask_task": {"task": "tagging"}}
+        folder = save_tiny(tmp_path / "model", "bert", "sequence-classification", extra=extra)
+        with pytest.raises(
+            CheckpointError, match="says that it was trained for tagging, and its head is sequence-class"
+        ):
+            pipeline("text-classification", folder)
+
+    def test_labels_that_are_not_numbered(self, tmp_path: Path) -> None:
+        folder = save_export(tmp_path / "model", "sequence-classification", id2label={"0": "a", "two": "b"})
+        with pytest.raises(CheckpointError, match="id2label in its config.json does not number labels"):
+            pipeline("text-classification", folder, runtime="onnx")
 
 
 EXPORTS: dict[str, dict[str, Any]] = {

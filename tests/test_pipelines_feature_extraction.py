@@ -167,6 +167,19 @@ class TestFoldersOfSentenceTransformers:
         with pytest.raises(CheckpointError, match=f"{problem}.*which unmask does not compute: name a pooling"):
             pipeline("sentence-similarity", sentence_model)({"source_sentence": "a", "sentences": ["the"]})
 
+    @pytest.mark.parametrize(
+        ("file", "content", "problem"),
+        [
+            ("modules.json", "[", "not valid JSON"),
+            ("modules.json", '{"a": 1}', "not a list of modules, as sentence-transformers has it"),
+            ("sentence_bert_config.json", '{"max_seq_length": "256"}', "max_seq_length is '256', and no whole number"),
+        ],
+    )
+    def test_a_broken_one(self, sentence_model: Path, file: str, content: str, problem: str) -> None:
+        (sentence_model / file).write_text(content)
+        with pytest.raises(CheckpointError, match=problem):
+            pipeline("sentence-similarity", sentence_model)({"source_sentence": "a", "sentences": ["the"]})
+
 
 class TestWrongInputs:
     @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unmask.workflows.demo import demo
     from unmask.workflows.embed import embed
     from unmask.workflows.evaluate import evaluate
+    from unmask.workflows.export import export
     from unmask.workflows.fill import fill, fill_jointly
     from unmask.workflows.finetune import finetune
     from unmask.workflows.generate import generate

@@ -14,7 +14,7 @@ _HELP = """\
 Without a file, texts come from standard input, one a line.
 
   unmask embed reviews.jsonl --output vectors.parquet
-  unmask embed sentences.tsv --text-column sentence --output vectors.npy --pooling cls --normalize
+  unmask embed sentences.tsv --text-column sentence --output vectors.npy --pooling cls --normalize True
   cat texts.txt | unmask embed --output vectors.jsonl --model sentence-transformers/all-mpnet-base-v2"""
 
 

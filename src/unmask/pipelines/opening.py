@@ -68,11 +68,17 @@ class OpenModel:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Name of each of its labels, in the order of their ids."""
+        """Name of each of its labels, in the order of their ids.
+
+        Raises:
+            CheckpointError: they are not numbered 0, 1, ...
+        """
         given = self.config.get("id2label")
         if not given:
             return tuple(f"LABEL_{label}" for label in range(self.config.get("num_labels") or _USUAL_LABELS))
-        return tuple(str(given[key]) for key in sorted(given, key=int))
+        if not isinstance(given, dict) or given.keys() != {str(label) for label in range(len(given))}:
+            raise CheckpointError(f"{self.name}: id2label in its config.json does not number labels 0, 1, ...")
+        return tuple(str(given[str(label)]) for label in range(len(given)))
 
     @property
     def memory(self) -> Mapping[str, Any]:
@@ -84,12 +90,17 @@ class OpenModel:
         """What it was fine-tuned for; of another's checkpoint what its head says.
 
         Raises:
-            CheckpointError: there is no such task.
+            CheckpointError: there is no such task, or it needs another head.
         """
         name = self.memory.get("task") or self._task_of_head()
         if name not in TASKS:
             raise CheckpointError(
                 f"{self.name}: it was trained for {name}, and unmask knows no such task; it knows {', '.join(TASKS)}"
+            )
+        if TASKS[name].head != self.runtime.head:
+            raise CheckpointError(
+                f"{self.name}: its config.json says that it was trained for {name}, and its head is {self.runtime.head}: "
+                "they are not of the same model"
             )
         return TASKS[name].for_model(dict(enumerate(self.labels)), TaskOptions.of(self.memory))
 
@@ -108,6 +119,10 @@ class OpenModel:
         modules = _read_json(self.folder / "modules.json")
         if modules is None:
             return None
+        if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+            raise CheckpointError(
+                f"{self.folder / 'modules.json'}: not a list of modules, as sentence-transformers has it"
+            )
         pooling: Pooling | None = None
         normalize, obstacle = False, None
         for module in modules:
@@ -119,12 +134,17 @@ class OpenModel:
             elif kind != "Transformer":
                 obstacle = f"a module {kind}"
         reading = _read_json(self.folder / "sentence_bert_config.json") or {}
+        max_seq_length = reading.get("max_seq_length")
+        if not isinstance(max_seq_length, int | None):
+            raise CheckpointError(
+                f"{self.folder / 'sentence_bert_config.json'}: max_seq_length is {max_seq_length!r}, and no whole number"
+            )
         if reading.get("do_lower_case"):
             obstacle = "do_lower_case in sentence_bert_config.json"
         return SentenceVectors(
             pooling=pooling,
             normalize=normalize,
-            max_seq_length=reading.get("max_seq_length"),
+            max_seq_length=max_seq_length,
             obstacle=obstacle,
         )
 
@@ -187,7 +207,7 @@ def _open_with_torch(model: str | Path, *, head: str | None, device: str | None,
         raise _no_head(model, ", ".join(config.architectures) or "an encoder alone", head, asked_for)
     if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
         raise CheckpointError(f'{model}: an exported graph, without weights for torch: runtime "onnx" computes it')
-    # An encoder is taken out of what was saved with it: a checkpoint of a masked LM may have no pooler, nor does it need.
+    # An encoder is taken out of what was saved with it: that of a masked LM may have no pooler, and needs none.
     pretrained = load(folder, head=None if head == "encoder" else head)
     pretrained.model.to(place)
     asked = encoder_of(pretrained.model) if head == "encoder" else pretrained.model

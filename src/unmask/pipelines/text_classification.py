@@ -75,7 +75,6 @@ class TextClassification(Pipeline[TextExample, LabelScore | list[LabelScore], Cl
     def __init__(self, model: OpenModel, **options: Any) -> None:
         super().__init__(model, **options)
         self._of_task = model.task
-        assert self._of_task.head == self.head
 
     def parse(self, raw: Any, *, source: str = "inputs", line: int = 1) -> TextExample:
         given = parse_text(raw, source=source, line=line, pair="may")

@@ -70,7 +70,7 @@ class OnnxRuntime(Runtime):
         path = folder / _MODEL
         if not path.is_file():
             what = f"no {_MODEL} here" if folder.is_dir() else f"no such folder (looked from {Path.cwd()})"
-            advice = f"unmask export RUN --format onnx writes a folder that has one"
+            advice = "unmask export RUN --format onnx writes a folder that has one"
             if inside := sorted(str(found.parent) for found in folder.glob(f"*/{_MODEL}")):
                 advice = f"give {' or '.join(inside)}"
             raise CheckpointError(f"{folder}: {what}: {advice}")

@@ -13,13 +13,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask import hub
 from unmask.errors import CheckpointError, DataError, GateError, SettingsError
-from unmask.export.card import export_card
-from unmask.export.gate import Agreement, Limits, compare, compute
-from unmask.export.program import write_program
-from unmask.export.probes import HeadProbe, Probe, TaskProbe
-from unmask.export.texts import built_in_pairs, built_in_questions, built_in_texts
+from unmask.exporting.card import export_card
+from unmask.exporting.gate import Agreement, Limits, compare, compute
+from unmask.exporting.probes import HeadProbe, Probe, TaskProbe
+from unmask.exporting.program import write_program
+from unmask.exporting.texts import built_in_pairs, built_in_questions, built_in_texts
 from unmask.files import new_folder, write_json, write_text
 from unmask.pipelines import read_inputs
 from unmask.runtimes.pytorch import TorchRuntime
@@ -188,7 +187,7 @@ def _check_settings(format: str, *, int8: bool, data: str | None, texts: str | N
     if data is not None and texts is not None:
         raise SettingsError("give data, which has labels, or texts, which have none, not both")
     if format == "onnx":
-        from unmask.export.graph import check_installed
+        from unmask.exporting.graph import check_installed
 
         check_installed()
 
@@ -289,7 +288,7 @@ def _task_probe(trained: Trained, examples: Sequence[Any], source: str, *, is_la
 
 def _make_onnx(source: _Source, folder: Path, probe: Probe, original: Ragged, limits: Limits, *, int8: bool) -> _Made:
     """Write the graph, its config and its tokenizer: in float, and then perhaps in 8 bits, each behind the gate."""
-    from unmask.export.graph import OPSET, input_names, make_graph, output_names
+    from unmask.exporting.graph import OPSET, input_names, make_graph, output_names
     from unmask.models.registry import export_weights
 
     model = source.pretrained.model
@@ -329,7 +328,7 @@ def _choose_int8(
     source: _Source, graph: ModelProto, folder: Path, probe: Probe, original: Ragged, limits: Limits
 ) -> tuple[tuple[str, ...], Agreement, dict[str, float] | None, int]:
     """Find the fewest layers that must be in float for the rest in 8 bits to pass the gate, and leave that graph."""
-    from unmask.export.quantize import MixedGraph, float_layers_to_try, measure_layers
+    from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers
 
     mixed = MixedGraph(graph)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.export.programs.shared import Model, main, softmax
+from unmask.exporting.programs.shared import Model, main, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,9 @@ def answer(model: Model, inputs: list[dict[str, Any]]) -> Iterator[dict[str, Any
     for text, units, rows, row_of_unit, windows in read:
         logits = [next(outputs) for _ in windows]
         shown = [[min(row - start, stop - 1 - row) for start, stop in windows] for row in rows]
-        of_rows = np.stack(
-            [logits[best][row - windows[best][0] + specials.first] for row, best in zip(rows, map(_largest, shown))]
-        )
+        best = [own.index(max(own)) for own in shown]  # the window that shows most around a row
+        places = [(window, row - windows[window][0] + specials.first) for row, window in zip(rows, best, strict=True)]
+        of_rows = np.stack([logits[window][place] for window, place in places])
         probabilities = softmax(of_rows)
         tags = [model.labels[int(of_rows[row].argmax())] for row in row_of_unit]
         scores = [float(probabilities[row].max()) for row in row_of_unit]
@@ -51,7 +52,7 @@ def answer(model: Model, inputs: list[dict[str, Any]]) -> Iterator[dict[str, Any
             and all(tag == "O" or re.fullmatch(r"[BIESLU](-.*)?", tag) for tag in model.labels)
         )
         if by_character and marks_spans:  # a B- belongs to the first of the characters that a piece answers for
-            goes_on = [False] + [one == other for one, other in zip(row_of_unit, row_of_unit[1:])]
+            goes_on = [False, *(row == before for before, row in itertools.pairwise(row_of_unit))]
             tags = [f"I{tag[1:]}" if on and tag != "O" else tag for tag, on in zip(tags, goes_on, strict=True)]
         result = {"text": text, "words": [text[start:end] for start, end in units], "offsets": units}
         result |= {"tags": tags, "scores": scores}
@@ -129,9 +130,9 @@ def _tokenize(
         reached = 0
         for number, (start, _) in enumerate(encoding.offsets or [(0, 0)]):
             reached = max(reached, start - 1) if number else 0
-            unit = bisect.bisect_right(places, reached) - 1
-            if not owners or unit > owners[-1]:
-                owners.append(unit)
+            owner = bisect.bisect_right(places, reached) - 1
+            if not owners or owner > owners[-1]:
+                owners.append(owner)
                 rows.append(len(pieces) + number)
             if not by_character:
                 break
@@ -160,10 +161,6 @@ def _windows(length: int, room: int, stride: int | None) -> list[tuple[int, int]
     stride = min(stride or max(1, room // 2), room)
     starts = [number * stride for number in range(-(-max(0, length - room) // stride) + 1)]
     return [(start, min(start + room, length)) for start in starts]
-
-
-def _largest(values: list[int]) -> int:
-    return values.index(max(values))
 
 
 def _spans(tags: list[str]) -> list[tuple[str, int, int]]:

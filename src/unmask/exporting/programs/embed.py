@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.export.programs.shared import Model, main
+from unmask.exporting.programs.shared import Model, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

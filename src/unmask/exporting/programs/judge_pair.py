@@ -1,10 +1,10 @@
-"""Does the second text follow the first? (Of an ALBERT: are the two in order?)"""
+"""Whether the second text follows the first; of an ALBERT, whether the two are in order."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unmask.export.programs.shared import Model, main, softmax
+from unmask.exporting.programs.shared import Model, main, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -90,7 +90,7 @@ def make_graph(model: nn.Module) -> ModelProto:
     inputs, outputs = input_names(model), output_names(model)
     batch_size, length = _EXAMPLE
     example = torch.arange(batch_size * length).view(_EXAMPLE) % 2
-    axes = {name: ("batch", "sequence") for name in inputs} | outputs
+    axes = dict.fromkeys(inputs, ("batch", "sequence")) | outputs
     file = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of its deprecation, and of every size of the example that Python sees
@@ -124,12 +124,12 @@ class _Padded(nn.Module):
             return (encoded.last_hidden_state, encoded.pooler_output) if has_pooler else encoded.last_hidden_state
         if self.model.head not in ("masked-lm", "causal-lm"):
             return self.model(batch).logits
-        # As rows (B * S, D), and with a bias, the product with the word embeddings is one Gemm on the very matrix they are
-        # read from: else torch would write it down a second time, turned.
+        # As rows (B * S, D), and with a bias, the product with the word embeddings is one Gemm on the very matrix that
+        # they are read from: else torch would write it down a second time, turned.
         every_row = torch.arange(input_ids.shape[0] * input_ids.shape[1])
         table = encoder_of(self.model).embeddings.word.table
         if self.model.head == "causal-lm":
-            encoded = self.model.encoder(batch, rows=every_row)
+            encoded = encoder_of(self.model)(batch, rows=every_row)
             logits = F.linear(encoded.last_hidden_state, table, table.new_zeros(len(table)))
         else:
             logits = self.model(batch, rows=every_row).logits

@@ -5,9 +5,9 @@ one scale a batch ("dynamic"). Weights get 7 bits: on a CPU without VNNI the sum
 16, so with 8 the answers would depend on the machine, and the gate would vouch for this one alone. The word embeddings
 are quantized too, with one scale for the table; that saves size and no time.
 
-It quantizes everything once. Which layers are taken from that, and which from the float graph, is decided here: the two
-graphs call their tensors by the same names, so a mixed one is made by walking from the outputs back and choosing of each
-tensor which graph makes it.
+It quantizes everything once. Which layers are taken from that, and which from the float graph, is decided here: the
+two graphs call their tensors by the same names, so a mixed one is made by walking from the outputs back and choosing of
+each tensor which graph makes it.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ def measure_layers(
 
 
 def float_layers_to_try(mixed: MixedGraph, losses: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """List which layers to leave in float, one choice after the other: the first 1, 2, 3, 4, 6, 8, 12, ... of a ranking.
+    """List which layers to leave in float, one choice after the other: the first 1, 2, 3, 4, 6, 8, ... of a ranking.
 
-    The errors of layers add up like those of independent measurements, by their squares, and what a layer in float costs
-    is its weights, in time and size: so layers stand by the square of what they lose for each weight. Half of the
+    The errors of layers add up like those of independent measurements, by their squares, and what a layer in float
+    costs is its weights, in time and size: so layers stand by the square of what they lose for each weight. Half of the
     weights that are multiplied by stay in 8 bits; a layer that would take more is passed over.
 
     Args:

@@ -70,9 +70,9 @@ def _use(report: Mapping[str, Any], *, pairs: bool) -> str:
     outputs = ", ".join(f"`{name}`" for name in report["outputs"])
     return (
         "## Use\n\n```\n" + "\n".join(commands) + "\n```\n\n"
-        "`run.py` needs onnxruntime, tokenizers and numpy, and nothing else; `python run.py --help` tells more. The graph "
-        f"`model.onnx` takes {names}, int64 (batch, sequence), up to {report['max_seq_length']} tokens, and gives "
-        f"{outputs}. `config.json` has the labels and what the model remembers of its task."
+        "`run.py` needs onnxruntime, tokenizers and numpy, and nothing else; `python run.py --help` tells more. The "
+        f"graph `model.onnx` takes {names}, int64 (batch, sequence), up to {report['max_seq_length']} tokens, and "
+        f"gives {outputs}. `config.json` has the labels and what the model remembers of its task."
     )
 
 
@@ -99,10 +99,10 @@ def _gate(report: Mapping[str, Any]) -> str:
     )
     metric = f" The score is {figures['metric']}." if figures["metric"] else ""
     said = (
-        f"Before it was written, what it gives was compared with what the original gives, on {gate['num_texts']:,} texts, "
-        f"{gate['num_tokens']:,} tokens ({gate['texts']}). Agreement is that of {counted}.{metric} Let through were: in "
-        f"float a difference up to {limits['max_difference']:g}, in 8 bits an agreement from "
-        f"{limits['min_agreement']:g}, a score lower by {limits['max_metric_drop']:g} at most."
+        "Before it was written, what it gives was compared with what the original gives, on "
+        f"{gate['num_texts']:,} texts, {gate['num_tokens']:,} tokens ({gate['texts']}). Agreement is that of "
+        f"{counted}.{metric} Let through were: in float a difference up to {limits['max_difference']:g}, in 8 bits an "
+        f"agreement from {limits['min_agreement']:g}, and a score lower by {limits['max_metric_drop']:g} at most."
     )
     if report["precision"] == "int8":
         layers = ", ".join(f"`{layer}`" for layer in report["float_layers"])

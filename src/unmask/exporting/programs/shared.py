@@ -14,7 +14,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _TEXTS_AT_ONCE, _TOKENS_AT_ONCE = 256, 4096
 _HEAD = 128 / 510  # of a text whose head and tail are kept, the share of the head
@@ -63,7 +63,7 @@ class Model:
         return None if token is None else self.tokenizer.token_to_id(token)
 
     def run(self, sequences: Sequence[Tokens]) -> list[np.ndarray]:
-        """Compute sequences, those of like length together: of each (K,), or (tokens, ...) where tokens are spoken of."""
+        """Compute sequences, those of like length together: of each (K,), or (tokens, ...) if it speaks of tokens."""
         order = sorted(range(len(sequences)), key=lambda index: len(sequences[index][0]))
         outputs: list[Any] = [None] * len(sequences)
         while order:
@@ -92,7 +92,7 @@ class Model:
         ]
 
     def _kept(self, owners: list[int | None]) -> list[list[int]]:
-        """The places of the tokens that are read, of which each belongs to the text 0 or 1, or None, as special ones."""
+        """The places of the tokens that are read; each belongs to the text 0 or 1, or None as special ones do."""
         if len(owners) <= self.max_length:
             return [list(range(len(owners)))]
         special = [place for place, owner in enumerate(owners) if owner is None]
@@ -142,8 +142,9 @@ def main(
         model: what is asked; None is that of the folder this file is in.
     """
     parser = argparse.ArgumentParser(
-        description=f"{sys.modules[answer.__module__].__doc__}\n\nTexts come from the command line, or else from standard "
-        f"input, one a line; a line may be a JSON object with {' and '.join(keys)}. Answers are lines of JSON.",
+        description=f"{sys.modules[answer.__module__].__doc__}\n\nTexts come from the command line, or else from "
+        f"standard input, one a line; a line may be a JSON object with {' and '.join(keys)}. Answers are JSON, a line "
+        "each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("texts", nargs="*", help=keys[0])

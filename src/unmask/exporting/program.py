@@ -19,7 +19,7 @@ PROGRAMS = {
 }
 """Of each head, a key of `unmask.models.registry.HEADS`, the module that asks it."""
 
-_SHARED = "unmask.export.programs.shared"
+_SHARED = "unmask.exporting.programs.shared"
 _FOR_TYPES = "if TYPE_CHECKING:\n    from collections.abc import Callable, Iterable, Iterator, Sequence\n"
 
 
@@ -35,7 +35,7 @@ def write_program(head: str) -> str:
 
 def _read(name: str) -> tuple[str, list[str], str]:
     """A file's docstring, its lines of imports that are not of unmask, and what follows these."""
-    source = (resources.files("unmask.export.programs") / f"{name}.py").read_text(encoding="utf-8")
+    source = (resources.files("unmask.exporting.programs") / f"{name}.py").read_text(encoding="utf-8")
     tree = ast.parse(source)
     imports, last = [], 0
     for node in tree.body:

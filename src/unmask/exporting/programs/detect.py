@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unmask.export.programs.shared import Model, main, sigmoid
+from unmask.exporting.programs.shared import Model, main, sigmoid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

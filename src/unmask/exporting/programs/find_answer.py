@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.export.programs.shared import Model, main
+from unmask.exporting.programs.shared import Model, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +100,11 @@ def _read(model: Model, question: str, context: str) -> tuple[Any, ...]:
 
 
 def _places(context: str, offsets: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each token its characters, (N, 2), without blanks and with the accents after it, and whether answers may begin
-    or end at it: where it brings a character that none before it brought, and where none after it has its first."""
+    """Of each token its characters, (N, 2), and whether answers may begin or end at it, (N,).
+
+    It has no blanks at its ends, and the accents after it. Answers begin where it brings a character that none before
+    it brought, and end where none after it has its first.
+    """
     spans = []
     for start, end in offsets:
         stripped = context[start:end].strip()

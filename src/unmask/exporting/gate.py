@@ -19,7 +19,7 @@ from unmask.errors import SettingsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unmask.export.probes import Probe
+    from unmask.exporting.probes import Probe
     from unmask.ragged import Ragged
     from unmask.runtimes import Runtime
 
