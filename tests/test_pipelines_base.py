@@ -286,7 +286,7 @@ class TestFoldersThatContradictThemselves:
 
     def test_labels_that_are_not_numbered(self, tmp_path: Path) -> None:
         folder = save_export(tmp_path / "model", "sequence-classification", id2label={"0": "a", "two": "b"})
-        with pytest.raises(CheckpointError, match="id2label in its config.json does not number labels"):
+        with pytest.raises(CheckpointError, match=r"id2label in its config\.json does not number labels"):
             pipeline("text-classification", folder, runtime="onnx")
 
 

@@ -16,7 +16,7 @@ import pytest
 from tiny import NOUNS, VERBS, VOCABULARY
 from unmask.checks.raw import rows_of_csv
 from unmask.checks.sieve import Sieve
-from unmask.data.tables import csv_rows
+from unmask.data.tables import csv_rows as read_csv_rows
 from unmask.errors import DataError, SettingsError
 from unmask.tasks import TASKS, Columns, Reading, TaskOptions
 from unmask.tokenization.training import train_on_texts
@@ -373,7 +373,7 @@ def test_rows_of_csv_are_those_that_training_reads(tmp_path):
         starts = [row[0][0] for row in rows]
         read, refused = [], None
         try:
-            read = [line for line, _ in csv_rows(path)]
+            read = [line for line, _ in read_csv_rows(path)]
         except DataError as error:
             refused = error.line
         assert read == starts if refused is None else refused in starts

@@ -99,8 +99,8 @@ class OpenModel:
             )
         if TASKS[name].head != self.runtime.head:
             raise CheckpointError(
-                f"{self.name}: its config.json says that it was trained for {name}, and its head is {self.runtime.head}: "
-                "they are not of the same model"
+                f"{self.name}: its config.json says that it was trained for {name}, and its head is "
+                f"{self.runtime.head}: they are not of the same model"
             )
         return TASKS[name].for_model(dict(enumerate(self.labels)), TaskOptions.of(self.memory))
 
@@ -136,9 +136,8 @@ class OpenModel:
         reading = _read_json(self.folder / "sentence_bert_config.json") or {}
         max_seq_length = reading.get("max_seq_length")
         if not isinstance(max_seq_length, int | None):
-            raise CheckpointError(
-                f"{self.folder / 'sentence_bert_config.json'}: max_seq_length is {max_seq_length!r}, and no whole number"
-            )
+            path = self.folder / "sentence_bert_config.json"
+            raise CheckpointError(f"{path}: max_seq_length is {max_seq_length!r}, and no whole number")
         if reading.get("do_lower_case"):
             obstacle = "do_lower_case in sentence_bert_config.json"
         return SentenceVectors(
