@@ -16,22 +16,21 @@ from typing import TYPE_CHECKING, Any
 from unmask.errors import CheckpointError, DataError, GateError, SettingsError
 from unmask.exporting.card import export_card
 from unmask.exporting.gate import Agreement, Limits, compare, compute
-from unmask.exporting.probes import HeadProbe, Probe, TaskProbe
 from unmask.exporting.program import write_program
-from unmask.exporting.texts import built_in_pairs, built_in_questions, built_in_texts
 from unmask.files import new_folder, write_json, write_text
-from unmask.pipelines import read_inputs
 from unmask.runtimes.pytorch import TorchRuntime
 from unmask.tasks import Columns
-from unmask.workflows.loading import Pretrained, find_model, load
+from unmask.workflows.export_probe import Source, find_probe
+from unmask.workflows.loading import find_model, load
 from unmask.workflows.run_folder import is_run
-from unmask.workflows.trained import Trained, load_trained, remember_task
+from unmask.workflows.trained import load_trained, remember_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onnx import ModelProto
 
+    from unmask.exporting.probes import Probe
     from unmask.ragged import Ragged
     from unmask.runtimes import Runtime
 
@@ -39,7 +38,6 @@ __all__ = ["FORMATS", "export"]
 
 FORMATS = ("onnx", "safetensors-merged")
 
-_DEV_TEXTS = 1000  # of a run's own dev set, where nobody gives texts
 _MEASURE_TOKENS, _MEASURE_SECONDS = 1500, 180.0  # a layer's; all layers'
 _TASK_HEADS = ("sequence-classification", "token-classification", "question-answering")
 _OF_VECTORS = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")  # sentence-transformers' layout
@@ -108,7 +106,7 @@ def export(
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise DataError("the folder exists already: choose another --output-dir, or say --overwrite", path=folder)
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
-    probe = _find_probe(
+    probe = find_probe(
         source, data=data, texts=texts, columns=columns, column_names=column_names, split=split, data_dir=data_dir
     )
     _log.info("asking the original: %d texts of %s", probe.num_texts, probe.source)
@@ -121,36 +119,6 @@ def export(
         card = export_card(report, task=source.task, pairs=source.reads_pairs, original=_card_of(source))
         write_text(partial / "README.md", card)
     return {"folder": str(folder), **report}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """What is exported.
-
-    Args:
-        name: as it was asked for.
-        pretrained: the model, and what belongs to it.
-        runtime: that computes it.
-        trained: its task too; None for a model without one of ours.
-    """
-
-    name: str
-    pretrained: Pretrained
-    runtime: Runtime
-    trained: Trained | None
-
-    @property
-    def head(self) -> str:
-        return self.runtime.head
-
-    @property
-    def reads_pairs(self) -> bool:
-        """Whether its run says that it was trained on pairs of texts."""
-        return self.trained is not None and bool(self.trained.run.get("text_pair_column"))
-
-    @property
-    def task(self) -> Any:
-        return None if self.trained is None else self.trained.task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +160,7 @@ def _check_settings(format: str, *, int8: bool, data: str | None, texts: str | N
         check_installed()
 
 
-def _load(model: str, head: str | None) -> _Source:
+def _load(model: str, head: str | None) -> Source:
     from unmask.models.registry import read_model_config, saved_head
 
     folder = find_model(model)
@@ -206,10 +174,10 @@ def _load(model: str, head: str | None) -> _Source:
         trained = load_trained(model, device="cpu")
         assert trained.pretrained is not None
         remember_task(trained.pretrained.model, trained.task)
-        return _Source(name=str(model), pretrained=trained.pretrained, runtime=trained.runtime, trained=trained)
+        return Source(name=str(model), pretrained=trained.pretrained, runtime=trained.runtime, trained=trained)
     pretrained = load(model, head=wanted)
     runtime = TorchRuntime(pretrained.model, max_seq_length=pretrained.max_seq_length)
-    return _Source(name=str(model), pretrained=pretrained, runtime=runtime, trained=None)
+    return Source(name=str(model), pretrained=pretrained, runtime=runtime, trained=None)
 
 
 def _usual_folder(model: str, format: str, *, int8: bool) -> Path:
@@ -217,76 +185,7 @@ def _usual_folder(model: str, format: str, *, int8: bool) -> Path:
     return Path(model) / name if is_run(Path(model)) else Path(f"{Path(model).name}-{name}")
 
 
-def _find_probe(
-    source: _Source,
-    *,
-    data: str | None,
-    texts: str | None,
-    columns: Columns,
-    column_names: Sequence[str] | None,
-    split: str | None,
-    data_dir: Path | None,
-) -> Probe:
-    """Find what both models are asked."""
-    if source.trained is None:
-        if data is not None:
-            raise SettingsError(
-                f"data has labels, and a model with the head {source.head} has no use for them: give texts"
-            )
-        given = built_in_texts() if texts is None else _read_texts(texts, columns, data_dir)
-        lone = [text if isinstance(text, str) else text[0] for text in given]
-        return HeadProbe(
-            source.head,
-            lone,
-            source.pretrained.tokenizer,
-            max_seq_length=source.runtime.max_seq_length,
-            source=texts or "built-in texts",
-        )
-    trained = source.trained
-    if data is not None:
-        name = f"{data} ({split})" if split else data
-        examples = trained.read(data, columns=columns, column_names=column_names, split=split, data_dir=data_dir)
-        return _task_probe(trained, examples, name, is_labelled=True)
-    if texts is not None:
-        examples = _examples(trained, _read_texts(texts, columns, data_dir), texts)
-        return _task_probe(trained, examples, texts, is_labelled=False)
-    for dev in trained.run.get("dev") or []:
-        try:
-            examples = trained.read(dev, columns=columns, column_names=column_names, data_dir=data_dir)
-        except DataError:  # it has gone, or changed since
-            continue
-        step = -(-len(examples) // _DEV_TEXTS)
-        return _task_probe(trained, examples[::step], f"{dev}, the run's dev set", is_labelled=True)
-    asked: Sequence[Any] = built_in_pairs() if source.reads_pairs else built_in_texts()
-    if source.head == "question-answering":
-        asked = built_in_questions()
-    return _task_probe(trained, _examples(trained, asked, "built-in texts"), "built-in texts", is_labelled=False)
-
-
-def _read_texts(path: str, columns: Columns, data_dir: Path | None) -> list[Any]:
-    """Read texts, or pairs of texts: lines, or the columns that are named."""
-    named = {name: column for name, column in (("text", columns.text), ("text_pair", columns.text_pair)) if column}
-    rows = [row.value for row in read_inputs(path, data_dir=data_dir, **named)]
-    if not rows:
-        raise DataError("there is no text in it", path=path)
-    return [(row["text"], row["text_pair"]) if isinstance(row, dict) else row for row in rows]
-
-
-def _examples(trained: Trained, texts: Sequence[Any], source: str) -> list[Any]:
-    """Make examples of texts, or pairs of texts."""
-    made = []
-    for line, given in enumerate(texts, start=1):
-        text, pair = (given, None) if isinstance(given, str) else given
-        made.append(trained.task.from_text(text, pair, source=source, line=line))
-    return made
-
-
-def _task_probe(trained: Trained, examples: Sequence[Any], source: str, *, is_labelled: bool) -> TaskProbe:
-    samples = trained.encode(examples, with_targets=is_labelled)
-    return TaskProbe(trained.task, examples, samples, source=source)
-
-
-def _make_onnx(source: _Source, folder: Path, probe: Probe, original: Ragged, limits: Limits, *, int8: bool) -> _Made:
+def _make_onnx(source: Source, folder: Path, probe: Probe, original: Ragged, limits: Limits, *, int8: bool) -> _Made:
     """Write the graph, its config and its tokenizer: in float, and then perhaps in 8 bits, each behind the gate."""
     from unmask.exporting.graph import OPSET, input_names, make_graph, output_names
     from unmask.models.registry import export_weights
@@ -310,7 +209,8 @@ def _make_onnx(source: _Source, folder: Path, probe: Probe, original: Ragged, li
     _log.info("asking the graph in float")
     figures = {"float32": _judge(graph, folder, probe, original)}
     num_bytes = {"float32": graph.ByteSize()}
-    _refuse(figures["float32"].problems(limits, is_int8=False), source, "onnx")
+    if problems := figures["float32"].problems(limits, is_int8=False):
+        raise _refusal(problems, source, "onnx")
     if not int8:
         return _Made(graph=described, weights="model.onnx", figures=figures, num_bytes=num_bytes)
     chosen, figures["int8"], losses, num_bytes["int8"] = _choose_int8(source, graph, folder, probe, original, limits)
@@ -325,9 +225,9 @@ def _make_onnx(source: _Source, folder: Path, probe: Probe, original: Ragged, li
 
 
 def _choose_int8(
-    source: _Source, graph: ModelProto, folder: Path, probe: Probe, original: Ragged, limits: Limits
+    source: Source, graph: ModelProto, folder: Path, probe: Probe, original: Ragged, limits: Limits
 ) -> tuple[tuple[str, ...], Agreement, dict[str, float] | None, int]:
-    """Find the fewest layers that must be in float for the rest in 8 bits to pass the gate, and leave that graph."""
+    """Leave one layer after the other in float, those that lose most first, until the graph passes the gate."""
     from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers
 
     mixed = MixedGraph(graph)
@@ -348,29 +248,16 @@ def _choose_int8(
 
     _log.info("measuring %d layers", len(mixed.layers))
     losses = measure_layers(mixed, give, seconds=_MEASURE_SECONDS)
-    choices = float_layers_to_try(mixed, losses)
-    best: tuple[tuple[str, ...], Agreement, int] | None = None
-    low, high = 0, len(choices) - 1
-    problems: list[str] = []
-    while low <= high:  # more layers in float agree better, so the fewest that pass are found by halving
-        middle = (low + high) // 2 if best is not None else high  # but first: do the most?
-        figures, num_bytes = judge(choices[middle])
-        problems = figures.problems(limits, is_int8=True)
-        if problems and best is None:
-            break
-        if problems:
-            low = middle + 1
-        else:
-            best, high = (choices[middle], figures, num_bytes), middle - 1
-    if best is None:
-        _refuse(problems, source, "onnx in 8 bits, even with half of its weights in float,")
-        raise AssertionError("there is a problem to tell")
-    _write_graph(mixed.mix(best[0]), folder)
-    return best[0], best[1], losses, best[2]
+    for float_layers in float_layers_to_try(mixed, losses):
+        figures, num_bytes = judge(float_layers)
+        if not figures.problems(limits, is_int8=True):
+            return float_layers, figures, losses, num_bytes
+    problems = figures.problems(limits, is_int8=True)
+    raise _refusal(problems, source, "onnx in 8 bits, even with two thirds of its weights in float,")
 
 
 def _make_safetensors(
-    source: _Source, folder: Path, probe: Probe, original: Ragged, limits: Limits, *, int8: bool
+    source: Source, folder: Path, probe: Probe, original: Ragged, limits: Limits, *, int8: bool
 ) -> _Made:
     """Write weights, config and tokenizer as `save_pretrained` does, and load them again."""
     from unmask.workflows.loading import save_pretrained
@@ -380,7 +267,8 @@ def _make_safetensors(
     again = load(model, head=source.head)
     runtime = TorchRuntime(again.model, max_seq_length=again.max_seq_length)
     figures = compare(probe, original, compute(runtime, probe))
-    _refuse(figures.problems(limits, is_int8=False), source, "safetensors")
+    if problems := figures.problems(limits, is_int8=False):
+        raise _refusal(problems, source, "safetensors")
     for path in list(model.iterdir()):
         path.rename(folder / path.name)
     model.rmdir()
@@ -404,20 +292,15 @@ def _write_graph(graph: ModelProto, folder: Path) -> None:
     (folder / "model.onnx").write_bytes(graph.SerializeToString())
 
 
-def _refuse(problems: Sequence[str], source: _Source, made: str) -> None:
-    """Stop where limits are not kept.
-
-    Raises:
-        GateError: one is not.
-    """
-    if problems:
-        raise GateError(
-            f"{source.name}: {made} is not what the original is: {'; '.join(problems)}. Nothing was written; raise the "
-            "limit if that will do, or give more texts to judge by"
-        )
+def _refusal(problems: Sequence[str], source: Source, made: str) -> GateError:
+    """Make the error of a model that does not keep to the limits."""
+    return GateError(
+        f"{source.name}: {made} is not what the original is: {'; '.join(problems)}. Nothing was written; raise the "
+        "limit if that will do, or give more texts to judge by"
+    )
 
 
-def _describe(source: _Source, probe: Probe, limits: Limits, made: _Made, *, format: str, int8: bool) -> dict[str, Any]:
+def _describe(source: Source, probe: Probe, limits: Limits, made: _Made, *, format: str, int8: bool) -> dict[str, Any]:
     """Say all there is to say of an exported model, as `export.json` keeps it."""
     config = source.pretrained.config
     return {
@@ -443,6 +326,6 @@ def _describe(source: _Source, probe: Probe, limits: Limits, made: _Made, *, for
     }
 
 
-def _card_of(source: _Source) -> str:
+def _card_of(source: Source) -> str:
     path = source.pretrained.folder / "README.md"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
