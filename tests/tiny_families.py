@@ -10,7 +10,6 @@ from test_workflows_generate import save_tiny_gpt
 from tiny import save_tiny_bert, sentences
 from unmask import save_pretrained
 from unmask.models.registry import build_model
-from unmask.tokenization import Tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +27,6 @@ def save_tiny(folder: Path, model_type: str, head: str, **changes: Any) -> Path:
     if model_type == "gpt2":
         return save_tiny_gpt(folder, head, **changes)
     tokenizer = tokenizer_of(model_type, folder.parent)
-    if model_type == "albert":  # else transformers drops the types of its tokens
-        names = ["input_ids", "token_type_ids", "attention_mask"]
-        tokenizer = Tokenizer(tokenizer.backend, {"model_input_names": names})
     config = config_of(model_type, tokenizer.vocab_size)
     config = dataclasses.replace(config, pad_token_id=tokenizer.pad_token_id, **changes)
     save_pretrained(build_model(config, head, seed=3), tokenizer, folder)

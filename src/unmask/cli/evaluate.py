@@ -10,6 +10,10 @@ from unmask.cli.tables import details_table, evaluations_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_HELP = """\
+  unmask evaluate runs/mine --data test.tsv
+  unmask evaluate exported/mine --data test.tsv --runtime onnx"""
+
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, evaluate, print the scores, and what else the task tells: of a classifier each label's."""
@@ -17,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
 
     from unmask.workflows.evaluate import evaluate
 
-    entry, as_json = parse_with_json(evaluate, arguments, command="evaluate")
+    entry, as_json = parse_with_json(evaluate, arguments, command="evaluate", more_help=_HELP)
     if as_json:
         print_json(entry)
         return

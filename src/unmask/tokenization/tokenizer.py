@@ -177,7 +177,13 @@ class Tokenizer:
             DataError: the disk is full or read-only.
         """
         special_tokens = {name: token for name in _USUAL_NAMES if (token := getattr(self, name)) is not None}
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", **self._config, **special_tokens}
+        config = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            # transformers leaves out what is not named here, token types too.
+            "model_input_names": ["input_ids", *["token_type_ids"] * self.has_token_types, "attention_mask"],
+            **self._config,
+            **special_tokens,
+        }
         if isinstance(normalizer := self.backend.normalizer, BertNormalizer):
             # transformers builds a BertTokenizer anew from these, whatever tokenizer.json says.
             config |= {key: getattr(normalizer, attribute) for key, attribute in _NORMALIZER_SETTINGS.items()}
@@ -212,6 +218,13 @@ class Tokenizer:
         """The ids of all special tokens: those with a name, and those the files mark as special."""
         named = {getattr(self, f"{name}_id") for name in _USUAL_NAMES} - {None}
         return frozenset(named | {i for i, token in self.backend.get_added_tokens_decoder().items() if token.special})
+
+    @cached_property
+    def has_token_types(self) -> bool:
+        """Whether the special tokens around the second text of a pair have another type than those of the first."""
+        encoding = self.backend.encode("", "")
+        owners = encoding.sequence_ids
+        return any(kind for kind, owner in zip(encoding.type_ids, owners, strict=True) if owner is None)
 
     @cached_property
     def word_starts(self) -> NDArray[np.bool_]:

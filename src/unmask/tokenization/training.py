@@ -146,7 +146,6 @@ def train_on_texts(
     add_special_tokens(tokenizer, {**named, **{token: token for token in special_tokens}}, layout)
     set_template(tokenizer, layout, is_byte_level=kind == "bpe")
     config: dict[str, Any] = dict(named)
-    config["model_input_names"] = ["input_ids", *["token_type_ids"] * layout.has_token_types, "attention_mask"]
     if morphemes:
         config["morphemes"] = True
     return Tokenizer(tokenizer, config)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.files import write_json
 from unmask.reporting import write_report
+from unmask.runtimes import RuntimeName  # noqa: TC001 - the command line is made from these annotations
 from unmask.tasks import Columns, Samples, Task, mean_loss
 from unmask.workflows.trained import load_trained
 
@@ -34,13 +35,14 @@ def evaluate(
     text_pair_column: str | None = None,
     label_column: str | None = None,
     device: str | None = None,
+    runtime: RuntimeName = "torch",
 ) -> dict[str, Any]:
     """Score a fine-tuned model on a labelled file.
 
     A run's own folder remembers the result and shows it in its report.
 
     Args:
-        model: a run folder, a model folder or a hub id.
+        model: a run folder, a model folder or a hub id; for "onnx" an exported folder.
         data: the labelled file, or a data set's hub id.
         split: which part of a data set.
         data_dir: folder in which a relative path is also looked for; None is what the run had, or else the variable
@@ -51,6 +53,7 @@ def evaluate(
         text_pair_column: the column of the second text of a pair; None is what the run had.
         label_column: the column of the label; None is what the run had.
         device: "cpu", "cuda" or "cuda:1"; None takes CUDA where there is one.
+        runtime: what computes the model: "torch", or "onnx".
 
     Returns:
         data, loss, kind (the task), num_examples, metrics, and what else the task's report has (of a classifier classes
@@ -59,7 +62,7 @@ def evaluate(
     Raises:
         UnmaskError: the model or the file cannot be used; the message says what to do.
     """
-    trained = load_trained(model, device=device)
+    trained = load_trained(model, device=device, runtime=runtime)
     columns = Columns(text=text_column, text_pair=text_pair_column, label=label_column)
     examples = trained.read(data, columns=columns, column_names=column_names, split=split, data_dir=data_dir)
     samples = trained.encode(examples)
