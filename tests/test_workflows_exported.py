@@ -148,7 +148,9 @@ def test_an_exported_model_is_scored_as_torchs_is(
     assert unmask("evaluate", exported, "--data", test, "--runtime", "onnx", "--json") == 0
     theirs = json.loads(capsys.readouterr().out)
     assert theirs["loss"] == pytest.approx(ours["loss"], abs=1e-5)
-    assert theirs | {"loss": 0} == json.loads(json.dumps(ours | {"loss": 0}))
+    for key in ("data", "kind", "num_examples", "confusion_matrix"):
+        assert theirs[key] == ours[key]
+    assert theirs["metrics"] == pytest.approx(ours["metrics"], abs=1e-5)
     assert 0 < ours["metrics"]["accuracy"] < 1
     assert unmask("evaluate", exported, "--data", test) == 3
     assert "an exported graph, without weights for torch: --runtime onnx computes it" in capsys.readouterr().err
@@ -159,7 +161,7 @@ def test_the_scores_of_a_graph_are_those_of_its_numbers(tmp_path: Path) -> None:
     folder = save_export(tmp_path / "model", "sequence-classification", unmask_task={"task": "classification"})
     texts = [text for text, _ in sentences(23, seed=4)]
     trained = load_trained(folder, runtime="onnx")
-    samples = trained.encode([trained.task.from_text(text) for text in texts], with_targets=False)
+    samples = trained.encode([trained.task.from_text(text, source="x", line=1) for text in texts], with_targets=False)
     [*means] = expected_rows("sequence-classification", samples.input_ids, samples.token_type_ids, 2)
     right = [f"L{mean.argmax()}" for mean in means]
     assert len({*right}) == 2
