@@ -230,14 +230,10 @@ def classifiers(options: argparse.Namespace, folder: Path) -> tuple[dict[str, An
         by_hand: OnnxByHand(folder / "float32" / "model.onnx", own_folder),
         quantized: OnnxByHand(quantize_by_hand(folder), own_folder),
     }
-    ours = {
-        name: answering(pipeline("text-classification", place, runtime=runtime))
-        for name, place, runtime in (
-            ("unmask, torch", own_folder, "torch"),
-            ("unmask, onnx float32", folder / "float32", "onnx"),
-            ("unmask, onnx int8", folder / "int8", "onnx"),
-        )
-    }
+    ours = {"unmask, torch": answering(pipeline("text-classification", own_folder))}
+    for precision in ("float32", "int8"):
+        exported = pipeline("text-classification", folder / precision, runtime="onnx")
+        ours[f"unmask, onnx {precision}"] = answering(exported)
     return ours, peers, ("transformers, batch 1", by_hand, quantized)
 
 

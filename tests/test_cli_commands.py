@@ -8,24 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tiny import everything_in, finetune_tiny, make_workplace, unmask
+from tiny import everything_in, finetune_tiny, make_workplace, unmask, without_torch
 from unmask import explain, make_acceptability_set
 from unmask.cli.main import main
 from unmask.workflows.loading import load_tokenizer
 
 COMMANDS = (
-    "finetune",
-    "evaluate",
-    "predict",
-    "fill",
-    "mask",
-    "generate",
-    "inspect",
-    "tokenize",
-    "params",
-    "report",
-    "demo",
+    *("pretrain", "check", "finetune", "search", "evaluate", "compare", "predict", "fill", "score", "embed", "mask"),
+    *("generate", "export", "inspect", "tokenize", "corpus", "tokenizer", "params", "report", "demo"),
 )
+WITHOUT_JSON = ("pretrain", "finetune", "corpus", "tokenizer", "report", "demo")  # or their subcommands have it
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +35,7 @@ def wide(monkeypatch):
 def test_help_names_every_command(capsys, arguments):
     assert unmask(*arguments) == 0
     out = capsys.readouterr().out
+    assert {*COMMANDS} >= {*re.findall(r"^  (\w+) {2,}\w", out, re.MULTILINE)}
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w", out, re.MULTILINE)
     assert "exit codes: 0 done, 2 usage, 3 bad data or checkpoint, 4 a gate failed, 130 interrupted" in out
@@ -53,8 +46,24 @@ def test_help_of_a_command(capsys, command):
     assert unmask(command, "--help") == 0
     out = capsys.readouterr().out
     assert f"usage: unmask {command}" in out
-    if command in ("evaluate", "predict", "fill", "mask", "generate", "inspect", "tokenize", "params"):
-        assert "--json" in out
+    assert ("--json" in out) is (command not in WITHOUT_JSON)
+    assert re.search(rf"^[ │]*unmask {command}( |$)", out, re.MULTILINE), "an example teaches more than a list"
+
+
+def test_help_of_what_uses_a_model_does_not_wait_for_torch():
+    program = """
+from unmask.cli.main import main
+for command in sys.argv[1:]:
+    try:
+        main([command, "--help"])
+    except SystemExit as end:
+        assert end.code == 0
+"""
+    commands = ("evaluate", "compare", "predict", "fill", "score", "embed", "generate", "inspect", "tokenize", "params")
+    done = without_torch(program, *commands, "corpus", "tokenizer", "report")
+    assert done.returncode == 0, done.stderr
+    for command in commands:
+        assert f"usage: unmask {command}" in done.stdout
 
 
 def test_help_explains_every_setting(capsys):

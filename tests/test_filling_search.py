@@ -11,7 +11,8 @@ import torch
 
 from tiny import SPECIAL, VOCABULARY, save_tiny_bert
 from unmask.errors import DataError, SettingsError
-from unmask.filling import TextWithMasks, run_steps, search_fillings
+from unmask.filling import TextWithMasks, search_fillings
+from unmask.runtimes import run_steps
 from unmask.runtimes.pytorch import TorchRuntime
 from unmask.workflows.fill import fill, fill_jointly, load_masked_lm
 

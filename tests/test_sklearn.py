@@ -27,7 +27,7 @@ from sklearn.utils import estimator_checks
 from tiny import save_tiny_bert, sentences, unmask, write_rows
 from unmask import UnmaskClassifier, UnmaskRegressor, predict
 from unmask.errors import CheckpointError, DataError, SettingsError
-from unmask.metrics import softmax
+from unmask.logits import softmax
 from unmask.tasks import FineTuning
 from unmask.training import DivergedError
 from unmask.training.loop import _Run

@@ -16,7 +16,8 @@ import torch
 from tiny import finetune_tiny, make_workplace, unmask, weights_of
 from unmask import evaluate, predict
 from unmask.errors import SettingsError
-from unmask.metrics import calibration_report, fit_temperature, log_loss, softmax
+from unmask.logits import softmax
+from unmask.metrics import calibration_report, fit_temperature, log_loss
 from unmask.ragged import Ragged
 from unmask.tasks import Classification, Labels, Samples, TaskOptions, TextExample
 from unmask.tasks.calibration import Abstaining, calibration_entry, fit_on_dev

@@ -6,10 +6,7 @@ Run: pytest tests/test_workflows_exported.py
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ import pytest
 import torch
 
 from exported import expected_rows, save_export
-from tiny import NOUNS, save_tiny_bert, sentences, unmask, write_rows
+from tiny import NOUNS, save_tiny_bert, sentences, unmask, without_torch, write_rows
 from unmask import evaluate, predict
 from unmask.errors import CheckpointError, SettingsError
 from unmask.packing import PaddedBatch
@@ -28,17 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXTS = [text for text, _ in sentences(40, seed=9)]
-
-REFUSING_TORCH = """
-import sys
-
-class Refusing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "transformers", "sklearn"):
-            raise ImportError(f"{name} is not to be imported")
-
-sys.meta_path.insert(0, Refusing())
-"""
 
 # Each task by what its config.json remembers, its head, its outputs and a text.
 TASKS: dict[str, tuple[str, int, dict[str, Any], list[str]]] = {
@@ -93,17 +79,6 @@ def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             dynamo=False,  # the tracer of old, which takes a tenth of the time
         )
     return folder
-
-
-def without_torch(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process where whoever imports torch fails."""
-    return subprocess.run(
-        [sys.executable, "-c", REFUSING_TORCH + program, *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 # The same answers
@@ -246,11 +221,11 @@ def test_there_are_two_runtimes(model: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"id2label": {"0": "a", "2": "b"}}, r"id2label is {'0': 'a', '2': 'b'}, which does not number labels 0, 1"),
-        ({"id2label": None}, r"id2label is None, which does not number labels"),
-        ({"id2label": {"one": "a"}}, r"id2label is {'one': 'a'}, which does not number labels"),
+        ({"id2label": {"0": "a", "2": "b"}}, r"json is {'0': 'a', '2': 'b'}, which does not number labels 0, 1"),
+        ({"id2label": {"one": "a"}}, r"id2label in its config.json is {'one': 'a'}, which does not number labels"),
+        ({"id2label": ["a", "b"]}, r"id2label in its config.json is \['a', 'b'\], which does not number labels"),
         ({"unmask_task": {"task": "juggling"}}, r"it was trained for juggling, which this version of unmask does not"),
-        ({"unmask_task": {"task": "tagging"}}, r"its graph gives sequence-classification, and tagging needs token-cla"),
+        ({"unmask_task": {"task": "tagging"}}, r"its head is sequence-classification, and tagging needs token-cla"),
         ({"vocab_size": 5}, r"the tokenizer has \d+ words and the model 5 embeddings; they are not of the same model"),
     ],
 )
@@ -262,5 +237,5 @@ def test_a_folder_whose_files_contradict_one_another(changes: dict[str, Any], me
 
 def test_a_model_of_no_task_cannot_be_asked(tmp_path: Path) -> None:
     folder = save_export(tmp_path / "model", "masked-lm", num_outputs=7)
-    with pytest.raises(CheckpointError, match="its graph gives masked-lm, and classification needs sequence-classific"):
+    with pytest.raises(CheckpointError, match="its head is masked-lm, and classification needs sequence-classific"):
         predict(folder, ["a dog"], runtime="onnx")

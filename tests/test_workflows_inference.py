@@ -192,7 +192,7 @@ class TestPredict:
     def test_standard_input_that_is_not_text(self, place, capsys, monkeypatch):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"this\xff"), isatty=lambda: False))
         assert unmask("predict", place / "run") == 3
-        assert "standard input: not UTF-8 (invalid start byte at byte 4)" in capsys.readouterr().err
+        assert "standard input, line 1: byte 5 (0xff) is not UTF-8" in capsys.readouterr().err
 
     def test_nothing_on_standard_input_is_no_prediction(self, place, capsys, monkeypatch):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b""), isatty=lambda: False))

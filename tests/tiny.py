@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from unmask.cli.main import main
@@ -49,6 +52,17 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 40,
 }
 QUICK = ("--epochs", "2", "--global-batch-size", "8", "--learning-rate", "1e-3", "--device", "cpu")
+
+REFUSING_TORCH = """
+import sys
+
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "sklearn"):
+            raise ImportError(f"{name} is not to be imported")
+
+sys.meta_path.insert(0, Refusing())
+"""
 
 Row = tuple[str, str]  # sentence, label
 
@@ -104,6 +118,17 @@ def unmask(*arguments: object) -> int:
         return main([str(argument) for argument in arguments])
     except SystemExit as end:  # of the parser: a usage error, or --help
         return int(end.code or 0)
+
+
+def without_torch(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process where whoever imports torch fails."""
+    return subprocess.run(
+        [sys.executable, "-c", REFUSING_TORCH + program, *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def make_workplace(folder: Path) -> Path:

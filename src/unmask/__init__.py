@@ -5,13 +5,15 @@ Everything is imported when it is first used: `import unmask` brings in neither 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from unmask.lookup import look_up
 
 if TYPE_CHECKING:
     from unmask.data import make_acceptability_set, read_table
     from unmask.packing import PackedBatch, PaddedBatch, pack
     from unmask.pipelines import pipeline, read_inputs
+    from unmask.serving import serve
     from unmask.sklearn import UnmaskClassifier, UnmaskRegressor
     from unmask.tokenization import Tokenizer, explain
     from unmask.workflows.check import check
@@ -90,65 +92,63 @@ __all__ = [
     "score",
     "score_pairs",
     "search",
+    "serve",
     "show_corpus",
     "tokenizer_report",
     "train_tokenizer",
 ]
 
 _HOMES = {
-    "Comparison": "unmask.workflows.compare",
-    "FinetuneSettings": "unmask.workflows.settings",
-    "PackedBatch": "unmask.packing",
-    "PaddedBatch": "unmask.packing",
-    "PretrainSettings": "unmask.workflows.pretrain_settings",
-    "SearchSettings": "unmask.workflows.search_settings",
-    "Tokenizer": "unmask.tokenization",
-    "UnmaskClassifier": "unmask.sklearn",
-    "UnmaskRegressor": "unmask.sklearn",
-    "build_corpus": "unmask.workflows.corpus",
-    "check": "unmask.workflows.check",
-    "compare": "unmask.workflows.compare",
-    "demo": "unmask.workflows.demo",
-    "embed": "unmask.workflows.embed",
-    "evaluate": "unmask.workflows.evaluate",
-    "explain": "unmask.tokenization",
-    "export": "unmask.workflows.export",
-    "fill": "unmask.workflows.fill",
-    "fill_jointly": "unmask.workflows.fill",
-    "finetune": "unmask.workflows.finetune",
-    "generate": "unmask.workflows.generate",
-    "inspect_attention": "unmask.workflows.inspect",
-    "inspect_gradients": "unmask.workflows.inspect",
-    "inspect_layers": "unmask.workflows.inspect",
-    "inspect_nearest": "unmask.workflows.inspect",
-    "inspect_replaced": "unmask.workflows.inspect",
-    "inspect_tokens": "unmask.workflows.inspect",
-    "inspect_word": "unmask.workflows.inspect",
-    "load": "unmask.workflows.loading",
-    "load_recipe": "unmask.workflows.recipes",
-    "make_acceptability_set": "unmask.data",
-    "mask": "unmask.workflows.mask",
-    "pack": "unmask.packing",
-    "params": "unmask.workflows.params",
-    "pipeline": "unmask.pipelines",
-    "predict": "unmask.workflows.predict",
-    "pretrain": "unmask.workflows.pretrain",
-    "read_inputs": "unmask.pipelines",
-    "read_table": "unmask.data",
-    "save_pretrained": "unmask.workflows.loading",
-    "score": "unmask.workflows.score",
-    "score_pairs": "unmask.workflows.score",
-    "search": "unmask.workflows.search",
-    "show_corpus": "unmask.workflows.corpus",
-    "tokenizer_report": "unmask.workflows.tokenizer",
-    "train_tokenizer": "unmask.workflows.tokenizer",
+    "Comparison": "workflows.compare",
+    "FinetuneSettings": "workflows.settings",
+    "PackedBatch": "packing",
+    "PaddedBatch": "packing",
+    "PretrainSettings": "workflows.pretrain_settings",
+    "SearchSettings": "workflows.search_settings",
+    "Tokenizer": "tokenization",
+    "UnmaskClassifier": "sklearn",
+    "UnmaskRegressor": "sklearn",
+    "build_corpus": "workflows.corpus",
+    "check": "workflows.check",
+    "compare": "workflows.compare",
+    "demo": "workflows.demo",
+    "embed": "workflows.embed",
+    "evaluate": "workflows.evaluate",
+    "explain": "tokenization",
+    "export": "workflows.export",
+    "fill": "workflows.fill",
+    "fill_jointly": "workflows.fill",
+    "finetune": "workflows.finetune",
+    "generate": "workflows.generate",
+    "inspect_attention": "workflows.inspect",
+    "inspect_gradients": "workflows.inspect",
+    "inspect_layers": "workflows.inspect",
+    "inspect_nearest": "workflows.inspect",
+    "inspect_replaced": "workflows.inspect",
+    "inspect_tokens": "workflows.inspect",
+    "inspect_word": "workflows.inspect",
+    "load": "workflows.loading",
+    "load_recipe": "workflows.recipes",
+    "make_acceptability_set": "data",
+    "mask": "workflows.mask",
+    "pack": "packing",
+    "params": "workflows.params",
+    "pipeline": "pipelines",
+    "predict": "workflows.predict",
+    "pretrain": "workflows.pretrain",
+    "read_inputs": "pipelines",
+    "read_table": "data",
+    "save_pretrained": "workflows.loading",
+    "score": "workflows.score",
+    "score_pairs": "workflows.score",
+    "search": "workflows.search",
+    "serve": "serving",
+    "show_corpus": "workflows.corpus",
+    "tokenizer_report": "workflows.tokenizer",
+    "train_tokenizer": "workflows.tokenizer",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'unmask' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = look_up(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -27,7 +27,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from unmask.errors import CheckpointError, DataError, Interrupted, SettingsError
-from unmask.metrics import softmax
+from unmask.logits import softmax
 from unmask.models.config import ModelConfig
 from unmask.reporting import RunRecord
 from unmask.tasks import Classification, Reading, Regression, TextExample, TextTask

@@ -10,6 +10,10 @@ from unmask.cli.tables import evaluations_table, predictions_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_HELP = """\
+  unmask demo
+  unmask demo --output-dir runs/second --seed 1"""
+
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, run the demo, show what came of it and what to do next."""
@@ -17,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
 
     from unmask.workflows.demo import demo
 
-    result = parse(demo, arguments, command="demo")
+    result = parse(demo, arguments, command="demo", more_help=_HELP)
     console = Console()
     [test] = result.run.evaluations
     console.print(evaluations_table([{"data": "dev", "metrics": result.run.dev}, {**test, "data": "test"}]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unmask.cli.arguments import parse_with_json, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
@@ -25,7 +27,8 @@ def run(arguments: Sequence[str]) -> None:
 
     from unmask.workflows.export import export
 
-    report, as_json = parse_with_json(export, arguments, command="export", more_help=_HELP)
+    with _telling():
+        report, as_json = parse_with_json(export, arguments, command="export", more_help=_HELP)
     if as_json:
         print_json(report)
         return
@@ -35,6 +38,19 @@ def run(arguments: Sequence[str]) -> None:
         print(f"left in float: {layers}" if layers else "no layer had to be left in float")
     gate = report["gate"]
     print(f"{report['folder']}: agrees with {report['source']} on {gate['num_texts']:,} texts ({gate['texts']})")
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Say on standard error what is being done: 8 bits take minutes."""
+    log, handler = logging.getLogger("unmask.workflows.export"), logging.StreamHandler()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
 
 
 def _table(report: dict[str, Any]) -> Table:

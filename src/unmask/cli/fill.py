@@ -50,8 +50,6 @@ class _Arguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, guess, print a table a mask; or one of fillings."""
-    from unmask.workflows.fill import fill, fill_jointly
-
     typed, as_json = parse_with_json(
         _Arguments,
         arguments,
@@ -59,6 +57,10 @@ def run(arguments: Sequence[str]) -> None:
         more_help=_HELP,
         printed="a list in JSON for each mask, or one of fillings",
     )
+
+    # Help and usage errors need not wait for torch.
+    from unmask.workflows.fill import fill, fill_jointly
+
     is_joint = typed.joint or any(value is not None for value in (typed.candidates, typed.max_pieces, typed.beam_width))
     if is_joint:
         fillings = fill_jointly(

@@ -45,11 +45,13 @@ class _Arguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, write, print each text with what it goes on from."""
-    from unmask.workflows.generate import generate
-
     typed, as_json = parse_with_json(
         _Arguments, arguments, command="generate", more_help=_HELP, printed="a list in JSON for each prompt"
     )
+
+    # Help and usage errors need not wait for torch.
+    from unmask.workflows.generate import generate
+
     settings = {key: value for key, value in vars(typed).items() if key != "prompts"}
     texts = generate(typed.prompts or ("",), **settings)
     if as_json:

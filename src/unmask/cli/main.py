@@ -29,6 +29,7 @@ _COMMANDS = {
     "mask": ("mask", "show how a text is masked for pretraining, token by token"),
     "generate": ("generate", "go on from a text with a GPT"),
     "export": ("export", "write a folder that runs without torch, once it agrees with the original"),
+    "serve": ("serve", "answer requests over HTTP, for several models at once"),
     "inspect": ("inspect", "look into a model: attention, embeddings, layers, what moves a prediction"),
     "tokenize": ("tokenize", "show how a text becomes tokens, step by step"),
     "corpus": ("corpus", "tokenize text for pretraining, once, into a store; look into one"),

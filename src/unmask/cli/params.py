@@ -45,13 +45,15 @@ class _Arguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, count, print a row a model, or a row a tensor and the total."""
+    typed, as_json = parse_with_json(_Arguments, arguments, command="params", more_help=_HELP)
+    if typed.tensors and len(typed.models) != 1:
+        raise SettingsError(f"--tensors lists one model, not {len(typed.models)}")
+
+    # Help and usage errors need not wait for torch.
     from rich.console import Console
 
     from unmask.workflows.params import params
 
-    typed, as_json = parse_with_json(_Arguments, arguments, command="params", more_help=_HELP)
-    if typed.tensors and len(typed.models) != 1:
-        raise SettingsError(f"--tensors lists one model, not {len(typed.models)}")
     sizes = params(*typed.models, head=typed.head, num_labels=typed.num_labels, seq_length=typed.seq_length)
     if typed.tensors:
         [size] = sizes

@@ -13,8 +13,9 @@ from tyro.conf import Positional  # noqa: TC002 - likewise
 
 from unmask.cli.arguments import parse_with_json
 from unmask.cli.tables import predictions_table
-from unmask.errors import DataError, SettingsError
+from unmask.errors import SettingsError
 from unmask.files import write_text
+from unmask.pipelines.inputs import InputRow, read_inputs
 from unmask.runtimes import RuntimeName  # noqa: TC001 - likewise
 from unmask.tasks import Columns
 from unmask.tasks.calibration import Abstaining
@@ -102,9 +103,11 @@ def _read(trained: Trained, typed: _Arguments) -> list[Any]:
     if typed.texts and typed.data is not None:
         raise SettingsError("give texts or --data, not both")
     if typed.data is None:
-        source = "texts" if typed.texts else "standard input"
-        texts = enumerate(typed.texts, start=1) if typed.texts else _read_standard_input()
-        return [trained.task.from_text(text, typed.text_pair, source=source, line=number) for number, text in texts]
+        rows = (InputRow(text, "texts", number) for number, text in enumerate(typed.texts, start=1))
+        return [
+            trained.task.from_text(row.value, typed.text_pair, source=row.source, line=row.line)
+            for row in (rows if typed.texts else read_inputs())
+        ]
     if typed.text_pair is not None:
         raise SettingsError("--text-pair goes with texts: of a file name the column, with --text-pair-column")
     return trained.read(
@@ -115,15 +118,3 @@ def _read(trained: Trained, typed: _Arguments) -> list[Any]:
         data_dir=typed.data_dir,
         with_labels=False,
     )
-
-
-def _read_standard_input() -> list[tuple[int, str]]:
-    """The lines that hold text, and their numbers."""
-    if sys.stdin.isatty():
-        print("type texts, one a line; ctrl-D ends", file=sys.stderr)
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 ({error.reason} at byte {error.start})", path="standard input") from error
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_HELP = "  unmask report runs/mine"
+
+
 def run(arguments: Sequence[str]) -> None:
     """Parse, write the report, say where it lies."""
-    print(parse(_report, arguments, command="report"))
+    print(parse(_report, arguments, command="report", more_help=_HELP))
 
 
 def _report(run: Path, /) -> Path:

@@ -44,13 +44,15 @@ class _Arguments:
 
 def run(arguments: Sequence[str]) -> None:
     """Parse, score, print a row a sentence; or the accuracy on pairs."""
+    typed, as_json = parse_with_json(_Arguments, arguments, command="score", more_help=_HELP)
+    if bool(typed.sentences) == (typed.pairs is not None):
+        raise SettingsError('give sentences ("The keys are old." "The keys is old."), or --pairs and a file')
+
+    # Help and usage errors need not wait for torch.
     from rich.console import Console
 
     from unmask.workflows.score import score, score_pairs
 
-    typed, as_json = parse_with_json(_Arguments, arguments, command="score", more_help=_HELP)
-    if bool(typed.sentences) == (typed.pairs is not None):
-        raise SettingsError('give sentences ("The keys are old." "The keys is old."), or --pairs and a file')
     if typed.pairs is not None:
         judged = score_pairs(typed.pairs, model=typed.model, variant=typed.variant)
         if as_json:

@@ -101,15 +101,18 @@ def _gate(report: Mapping[str, Any]) -> str:
     said = (
         "Before it was written, what it gives was compared with what the original gives, on "
         f"{gate['num_texts']:,} texts, {gate['num_tokens']:,} tokens ({gate['texts']}). Agreement is that of "
-        f"{counted}.{metric} Let through were: in float a difference up to {limits['max_difference']:g}, in 8 bits an "
-        f"agreement from {limits['min_agreement']:g}, and a score lower by {limits['max_metric_drop']:g} at most."
+        f"{counted}.{metric} Let through were an agreement from {limits['min_agreement']:g}, a score lower by "
+        f"{limits['max_metric_drop']:g} at most, and in float a difference up to {limits['max_difference']:g}."
     )
     if report["precision"] == "int8":
         layers = ", ".join(f"`{layer}`" for layer in report["float_layers"])
         said += (
             f"\n\nLeft in float, as they lose most: {layers}." if layers else "\n\nNo layer had to be left in float."
         )
-        said += " Activations have one scale a batch, so the last digits depend on what else is in it."
+        said += (
+            " Activations have one scale a batch, so in 8 bits what a text gives depends a little on the texts it is "
+            f"computed with: here by up to {report['batch_difference']:.2g}, between each text alone and in a batch."
+        )
     return _table(rows) + "\n\n" + said
 
 

@@ -2,8 +2,8 @@
 
 Both are asked the same. What is compared, of every number they give, is how far it is off; of what people read in these
 numbers (labels, tags, answers, words), how often it is the same; and, where the right answers are known, the score.
-A float graph is held to the first, as its numbers should be equal but for the last bits; one in 8 bits to the second,
-as its numbers cannot be; and both to the score.
+A float graph is held to all three, as its numbers should be equal but for the last bits; one in 8 bits, whose numbers
+cannot be, to the others.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Limits:
 
     Args:
         max_difference: of a float graph, the largest difference of any number from the original's.
-        min_agreement: of a graph in 8 bits, the share of labels, tags, answers or words that are the original's; for
-            models that give numbers or vectors, the correlation or the mean cosine with the original's.
-        max_metric_drop: how much lower the score may be, of either.
+        min_agreement: the share of labels, tags, answers or words that are the original's; for models that give numbers
+            or vectors, the correlation or the mean cosine with the original's.
+        max_metric_drop: how much lower the score may be.
 
     Raises:
         SettingsError: a limit outside its range.
@@ -94,11 +94,11 @@ class Agreement:
     def problems(self, limits: Limits, *, is_int8: bool) -> list[str]:
         """Say which limits are not kept, and by how much; an empty list lets the model through."""
         found = []
-        if not is_int8 and not self.max_difference <= limits.max_difference:  # so that NaN is none that is let through
+        if not is_int8 and not self.max_difference <= limits.max_difference:  # so that a NaN is not let through
             found.append(
                 f"the largest difference is {self.max_difference:.3g}, above --max-difference {limits.max_difference:g}"
             )
-        if is_int8 and not self.agreement >= limits.min_agreement:
+        if not self.agreement >= limits.min_agreement:
             found.append(
                 f"{self.counted} agree to {self.agreement:.4f}, below --min-agreement {limits.min_agreement:g}"
             )
@@ -122,7 +122,18 @@ def compute(runtime: Runtime, probe: Probe) -> Ragged:
 
 
 def compare(probe: Probe, original: Ragged, exported: Ragged) -> Agreement:
-    """Hold what an exported model gave against what the original did."""
+    """Hold what an exported model gave against what the original did; where that is not finite, nothing agrees."""
+    if not np.isfinite(exported.values).all():
+        return Agreement(
+            max_difference=math.inf,
+            mean_difference=math.inf,
+            agreement=0.0,
+            counted=probe.counted,
+            num_counted=None,
+            metric=None,
+            original_score=None,
+            exported_score=None,
+        )
     differences: NDArray[np.float64] = np.abs(original.values.astype(np.float64) - exported.values)
     agreement, num_counted = probe.agreement(original, exported)
     return Agreement(

@@ -13,6 +13,7 @@ Axes: B sequences, S padded length, D hidden, V vocabulary, K labels.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from unmask.packing import PaddedBatch
 from unmask.runtimes import SEQUENCE_HEADS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto
 
 __all__ = ["INSTALL", "OPSET", "check_installed", "input_names", "make_graph", "output_names"]
@@ -106,7 +108,37 @@ def make_graph(model: nn.Module) -> ModelProto:
         )
     graph = onnx.load_from_string(file.getvalue())
     graph.producer_name, graph.producer_version = "unmask", ""
+    _share_turned(graph)
     return graph
+
+
+def _share_turned(graph: ModelProto) -> None:
+    """Have products read one matrix that torch wrote down twice, as it is and turned.
+
+    That is ALBERT's block, whose last turn may compute some tokens alone, as rows (N, D): torch writes a Gemm there,
+    and a MatMul of the turned matrix elsewhere.
+    """
+    from onnx import helper, numpy_helper
+
+    matrices = {tensor.name: tensor for tensor in graph.graph.initializer if len(tensor.dims) == 2}
+    multiplied = {node.input[1] for node in graph.graph.node if node.op_type == "MatMul"} & matrices.keys()
+    by_content = {_digest(numpy_helper.to_array(matrices[name])): name for name in multiplied}
+    for node in graph.graph.node:
+        turns = next((attribute for attribute in node.attribute if attribute.name == "transB"), None)
+        if node.op_type != "Gemm" or turns is None or node.input[1] not in matrices:
+            continue
+        turned = by_content.get(_digest(numpy_helper.to_array(matrices[node.input[1]]).T))
+        if helper.get_attribute_value(turns) == 1 and turned is not None:
+            node.input[1] = turned
+            node.attribute.remove(turns)
+    used = {name for node in graph.graph.node for name in node.input}
+    for place in reversed(range(len(graph.graph.initializer))):
+        if graph.graph.initializer[place].name not in used:
+            del graph.graph.initializer[place]
+
+
+def _digest(matrix: NDArray[Any]) -> tuple[Any, ...]:
+    return (*matrix.shape, hashlib.sha256(matrix.tobytes()).digest())
 
 
 class _Padded(nn.Module):

@@ -27,7 +27,7 @@ def write_program(head: str) -> str:
     """Write the program for a head: its own docstring, the imports of both files, what they share, and what it does."""
     _, shared_imports, shared = _read("shared")
     title, own_imports, own = _read(PROGRAMS[head])
-    lines = sorted({*shared_imports, *own_imports})
+    lines = sorted({*shared_imports, *own_imports}, key=lambda line: (line.startswith("from"), line))
     groups = ["\n".join(line for line in lines if _group(line) == group) for group in range(3)]
     title = f'"""{title}\n\npython run.py --help tells more. It needs onnxruntime, tokenizers and numpy.\n"""'
     return "\n\n".join((title, *groups, f"{_FOR_TYPES}\n{shared}\n", own)) + "\n"

@@ -174,7 +174,7 @@ def _quantize(graph: ModelProto) -> ModelProto:
 
 
 def _with_matrix_products(graph: ModelProto) -> ModelProto:
-    """Write each Gemm as a product and a sum, with a matrix of its own.
+    """Write each Gemm as a product and a sum; where it turns its matrix, with one that is turned.
 
     Quantizing does so as well, and in place: that would turn the word embeddings which a head's Gemm reads too.
     """
@@ -192,17 +192,19 @@ def _with_matrix_products(graph: ModelProto) -> ModelProto:
         if matrix is None or not is_plain or len(node.input) < 3:
             nodes.append(node)
             continue
-        values = numpy_helper.to_array(matrix)
-        turned = np.ascontiguousarray(values.T if given.get("transB") else values)
-        own_name = f"{node.output[0]}_weight"
-        made.graph.initializer.append(numpy_helper.from_array(turned, own_name))
+        own_name = matrix.name
+        if given.get("transB"):
+            own_name = f"{matrix.name}_turned"
+            if own_name not in weights:
+                turned = np.ascontiguousarray(numpy_helper.to_array(matrix).T)
+                weights[own_name] = numpy_helper.from_array(turned, own_name)
         product = f"{node.output[0]}_product"
         nodes += [
             helper.make_node("MatMul", [node.input[0], own_name], [product], name=f"{node.name}/MatMul"),
             helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{node.name}/Add"),
         ]
     used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in made.graph.initializer if tensor.name in used]
+    kept = [tensor for name, tensor in weights.items() if name in used]
     for field, entries in (("node", nodes), ("initializer", kept)):
         copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
         made.graph.ClearField(field)
@@ -217,7 +219,7 @@ def _makers(graph: ModelProto) -> dict[str, NodeProto]:
 
 def _layer_name(node: NodeProto) -> str:
     """Name a layer as the model does, by the scope that torch leaves in the node's name."""
-    scope = re.fullmatch(r"/model/(.+?)(/(MatMul|Gather|Gemm)(_\d+)?)+", node.name)
+    scope = re.fullmatch(r"/(?:model/)?(?!Gemm)(.+?)(/(MatMul|Gather|Gemm)(_\d+)?)+", node.name)
     return "word_projection" if scope is None else scope[1].replace("/", ".")  # a GPT's has no module of its own
 
 

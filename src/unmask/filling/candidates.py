@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unmask.errors import DataError, SettingsError
+from unmask.filling.questions import Question, ask
 from unmask.filling.search import Comparison, FilledWord, Filling, best_fillings
-from unmask.filling.steps import Question, ask, log_softmax
+from unmask.logits import log_softmax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
     from unmask.filling.texts import TextWithMasks
+    from unmask.runtimes import Steps
     from unmask.tokenization import Tokenizer
     from unmask.tokenization.encoding import Encoding
 

@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unmask.errors import DataError, SettingsError
-from unmask.filling.steps import Question, ask, log_softmax
+from unmask.filling.questions import Question, ask
+from unmask.logits import find_largest, log_softmax
 from unmask.tokenization.readable import pieces_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
     from unmask.filling.texts import TextWithMasks
+    from unmask.runtimes import Steps
     from unmask.tokenization import Tokenizer
 
 __all__ = ["Comparison", "FilledWord", "Filling", "best_fillings", "search_fillings"]
@@ -221,7 +222,7 @@ def _grow(
     scores = log_softmax(logits)[:, : len(penalties[0])]
     allowed = scores + np.stack([penalties[slot not in first_slots] for slot in partial.open_slots])
     row = int(allowed.max(-1).argmax())
-    best = np.argsort(-allowed[row], kind="stable")[:width]
+    best = find_largest(allowed[row], width)
     slot = partial.open_slots[row]
     return [partial.with_piece(slot, int(i), float(allowed[row, i])) for i in best if np.isfinite(allowed[row, i])]
 

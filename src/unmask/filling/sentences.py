@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from unmask.errors import CheckpointError, DataError, SettingsError
-from unmask.filling.steps import Question, ask, log_softmax
+from unmask.filling.questions import Question, ask
+from unmask.logits import log_softmax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
     from unmask.tokenization import Tokenizer
     from unmask.tokenization.encoding import Encoding
 

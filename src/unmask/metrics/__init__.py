@@ -1,68 +1,74 @@
 """Scores: what a model got right, counted the way the field counts it."""
 
-from unmask.metrics.abstention import Abstention, CoverageRisk, choose_abstention, coverage_risk
-from unmask.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_mean, bootstrap_sums
-from unmask.metrics.calibration import (
-    Binning,
-    CalibrationReport,
-    ReliabilityBins,
-    TemperatureFit,
-    brier_score,
-    calibration_report,
-    expected_calibration_error,
-    fit_temperature,
-    log_loss,
-    reliability_bins,
-    softmax,
-)
-from unmask.metrics.classification import (
-    ClassificationReport,
-    ClassScores,
-    classification_metrics,
-    classification_report,
-)
-from unmask.metrics.comparison import (
-    McNemarTest,
-    PairedTest,
-    SeedSummary,
-    is_collapsed,
-    mcnemar_test,
-    paired_permutation_test,
-    summarize_seeds,
-)
-from unmask.metrics.multilabel import MultilabelReport, multilabel_metrics, multilabel_report
-from unmask.metrics.null_threshold import apply_null_threshold, find_best_threshold, tune_null_threshold
-from unmask.metrics.question_answering import (
-    AnswerRules,
-    AnswerScores,
-    QuestionAnsweringReport,
-    answer_exact_match,
-    answer_f1,
-    normalize_answer,
-    normalize_korean_answer,
-    question_answering_report,
-    score_answers,
-)
-from unmask.metrics.regression import (
-    RegressionReport,
-    pearson,
-    rank_with_ties,
-    regression_metrics,
-    regression_report,
-    spearman,
-)
-from unmask.metrics.tag_schemes import (
-    MalformedTag,
-    TagScheme,
-    TagSpan,
-    convert_tags,
-    detect_scheme,
-    find_malformed,
-    read_spans,
-    scheme_of_tags,
-    write_spans,
-)
-from unmask.metrics.tagging import SpanScores, TaggingReport, tagging_metrics, tagging_report
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unmask.lookup import look_up
+
+if TYPE_CHECKING:
+    from unmask.metrics.abstention import Abstention, CoverageRisk, choose_abstention, coverage_risk
+    from unmask.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_mean, bootstrap_sums
+    from unmask.metrics.calibration import (
+        Binning,
+        CalibrationReport,
+        ReliabilityBins,
+        TemperatureFit,
+        brier_score,
+        calibration_report,
+        expected_calibration_error,
+        fit_temperature,
+        log_loss,
+        reliability_bins,
+    )
+    from unmask.metrics.classification import (
+        ClassificationReport,
+        ClassScores,
+        classification_metrics,
+        classification_report,
+    )
+    from unmask.metrics.comparison import (
+        McNemarTest,
+        PairedTest,
+        SeedSummary,
+        is_collapsed,
+        mcnemar_test,
+        paired_permutation_test,
+        summarize_seeds,
+    )
+    from unmask.metrics.multilabel import MultilabelReport, multilabel_metrics, multilabel_report
+    from unmask.metrics.null_threshold import apply_null_threshold, find_best_threshold, tune_null_threshold
+    from unmask.metrics.question_answering import (
+        AnswerRules,
+        AnswerScores,
+        QuestionAnsweringReport,
+        answer_exact_match,
+        answer_f1,
+        normalize_answer,
+        normalize_korean_answer,
+        question_answering_report,
+        score_answers,
+    )
+    from unmask.metrics.regression import (
+        RegressionReport,
+        pearson,
+        rank_with_ties,
+        regression_metrics,
+        regression_report,
+        spearman,
+    )
+    from unmask.metrics.tag_schemes import (
+        MalformedTag,
+        TagScheme,
+        TagSpan,
+        convert_tags,
+        detect_scheme,
+        find_malformed,
+        read_spans,
+        scheme_of_tags,
+        write_spans,
+    )
+    from unmask.metrics.tagging import SpanScores, TaggingReport, tagging_metrics, tagging_report
 
 __all__ = [
     "Abstention",
@@ -122,7 +128,6 @@ __all__ = [
     "reliability_bins",
     "scheme_of_tags",
     "score_answers",
-    "softmax",
     "spearman",
     "summarize_seeds",
     "tagging_metrics",
@@ -130,3 +135,71 @@ __all__ = [
     "tune_null_threshold",
     "write_spans",
 ]
+
+_HOMES = {
+    "Abstention": "abstention",
+    "AnswerRules": "question_answering",
+    "AnswerScores": "question_answering",
+    "Binning": "calibration",
+    "CalibrationReport": "calibration",
+    "ClassScores": "classification",
+    "ClassificationReport": "classification",
+    "CoverageRisk": "abstention",
+    "Interval": "bootstrap",
+    "MalformedTag": "tag_schemes",
+    "McNemarTest": "comparison",
+    "MultilabelReport": "multilabel",
+    "PairedTest": "comparison",
+    "QuestionAnsweringReport": "question_answering",
+    "RegressionReport": "regression",
+    "ReliabilityBins": "calibration",
+    "SeedSummary": "comparison",
+    "SpanScores": "tagging",
+    "TagScheme": "tag_schemes",
+    "TagSpan": "tag_schemes",
+    "TaggingReport": "tagging",
+    "TemperatureFit": "calibration",
+    "answer_exact_match": "question_answering",
+    "answer_f1": "question_answering",
+    "apply_null_threshold": "null_threshold",
+    "bootstrap_interval": "bootstrap",
+    "bootstrap_mean": "bootstrap",
+    "bootstrap_sums": "bootstrap",
+    "brier_score": "calibration",
+    "calibration_report": "calibration",
+    "choose_abstention": "abstention",
+    "classification_metrics": "classification",
+    "classification_report": "classification",
+    "convert_tags": "tag_schemes",
+    "coverage_risk": "abstention",
+    "detect_scheme": "tag_schemes",
+    "expected_calibration_error": "calibration",
+    "find_best_threshold": "null_threshold",
+    "find_malformed": "tag_schemes",
+    "fit_temperature": "calibration",
+    "is_collapsed": "comparison",
+    "log_loss": "calibration",
+    "mcnemar_test": "comparison",
+    "multilabel_metrics": "multilabel",
+    "multilabel_report": "multilabel",
+    "normalize_answer": "question_answering",
+    "normalize_korean_answer": "question_answering",
+    "paired_permutation_test": "comparison",
+    "pearson": "regression",
+    "question_answering_report": "question_answering",
+    "rank_with_ties": "regression",
+    "read_spans": "tag_schemes",
+    "regression_metrics": "regression",
+    "regression_report": "regression",
+    "reliability_bins": "calibration",
+    "scheme_of_tags": "tag_schemes",
+    "score_answers": "question_answering",
+    "spearman": "regression",
+    "summarize_seeds": "comparison",
+    "tagging_metrics": "tagging",
+    "tagging_report": "tagging",
+    "tune_null_threshold": "null_threshold",
+    "write_spans": "tag_schemes",
+}
+
+__getattr__ = look_up(__name__, _HOMES)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from unmask.logits import log_softmax, softmax
 from unmask.metrics.abstention import CoverageRisk, coverage_risk
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ __all__ = [
     "fit_temperature",
     "log_loss",
     "reliability_bins",
-    "softmax",
 ]
 
 Binning = Literal["equal_width", "equal_mass"]
@@ -114,13 +114,6 @@ class CalibrationReport:
             "bins": _with_lists(asdict(self.bins)),
             "curve": _with_lists(asdict(self.curve)),
         }
-
-
-def softmax(logits: ArrayLike, *, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities exp(z / T) / sum exp(z / T) of logits (N, C), in float64."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
 
 
 def fit_temperature(
@@ -299,8 +292,7 @@ def calibration_report(
 
 
 def _nll(logits: NDArray[np.float64], labels: NDArray[np.int64], temperature: float) -> float:
-    scaled = (logits - logits.max(1, keepdims=True)) / temperature
-    return float((np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(labels)), labels]).mean())
+    return float(-log_softmax(logits, temperature=temperature)[np.arange(len(labels)), labels].mean())
 
 
 def _check(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

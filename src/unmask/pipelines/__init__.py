@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import SettingsError
+from unmask.lookup import look_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,8 @@ _HOMES = {
     "read_inputs": "inputs",
 }
 
+__getattr__ = look_up(__name__, _HOMES)
+
 
 def pipeline(
     task: str | None = None,
@@ -122,9 +125,3 @@ def pipeline_class(task: str) -> type[Pipeline[Any, Any, Any]]:
         importlib.import_module(f"unmask.pipelines.{name.replace('-', '_')}"), PIPELINES[name]
     )
     return made
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"unmask.pipelines.{_HOMES[name]}"), name)

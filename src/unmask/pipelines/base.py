@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from unmask.errors import DataError, SettingsError
-from unmask.filling.steps import Steps, run_steps
 from unmask.pipelines.inputs import InputRow
 from unmask.pipelines.progress import progress_bar
+from unmask.runtimes import Steps, run_steps
 from unmask.tasks import Samples
 
 if TYPE_CHECKING:

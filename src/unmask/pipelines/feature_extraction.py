@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
 
 __all__ = ["FeatureExtraction", "FeatureExtractionOptions"]
 

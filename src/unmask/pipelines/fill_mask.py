@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.errors import CheckpointError, DataError, SettingsError
-from unmask.filling.steps import Question, ask
+from unmask.filling.questions import guess_pieces
 from unmask.filling.texts import TextWithMasks
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option
 from unmask.pipelines.encoding import too_long
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
     from unmask.pipelines.opening import OpenModel
+    from unmask.runtimes import Steps
 
 __all__ = ["FillMask", "FillMaskOptions", "MaskGuess", "MaskedInput"]
 
@@ -91,16 +91,9 @@ class FillMask(Pipeline[MaskedInput, list[MaskGuess] | list[list[MaskGuess]], Fi
         for one in inputs:
             if len(one.text.input_ids) > max_length:
                 raise too_long(len(one.text.input_ids), max_length, source=one.source, line=one.line, advice="")
-        target_ids = None if options.targets is None else self._target_ids(options.targets)
-
-        def answer(number: int, logits: NDArray[np.float32]) -> list[list[tuple[int, float]]]:
-            return [_best_pieces(row, self.tokenizer.vocab_size, options.top_k, target_ids) for row in logits]
-
-        questions = [
-            Question(tuple(one.text.input_ids), tuple(one.text.token_type_ids), tuple(one.text.positions))
-            for one in inputs
-        ]
-        guessed = yield from ask(questions, answer)
+        among = None if options.targets is None else self._target_ids(options.targets)
+        texts = [one.text for one in inputs]
+        guessed = yield from guess_pieces(texts, self.tokenizer, top_k=options.top_k, among=among)
         return [self._result(one.text, masks) for one, masks in zip(inputs, guessed, strict=True)]
 
     def _result(
@@ -141,18 +134,3 @@ class FillMask(Pipeline[MaskedInput, list[MaskGuess] | list[list[MaskGuess]], Fi
         if not ids:
             raise SettingsError("targets is empty: give a word or more, or leave it out")
         return np.array(list(dict.fromkeys(ids)), np.int64)
-
-
-def _best_pieces(
-    logits: NDArray[np.float32], vocab_size: int, top_k: int, targets: NDArray[np.int64] | None
-) -> list[tuple[int, float]]:
-    """The likeliest pieces and their probabilities, of logits (V,). Rows beyond the vocabulary are no pieces."""
-    highest = logits.max()
-    total = np.exp(logits - highest).sum(dtype=np.float64)
-    ids = np.arange(vocab_size) if targets is None else targets
-    among = logits[:vocab_size] if targets is None else logits[targets]
-    top_k = min(top_k, len(among))
-    best = np.argpartition(-among, top_k - 1)[:top_k]
-    best = best[np.argsort(-among[best], kind="stable")]
-    scores = np.exp(among[best].astype(np.float64) - highest) / total
-    return list(zip(ids[best].tolist(), scores.tolist(), strict=True))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unmask.metrics import softmax
+from unmask.logits import softmax
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option
 from unmask.pipelines.encoding import encode_inputs, samples_of
 from unmask.pipelines.inputs import TextInput, parse_text
@@ -20,7 +20,7 @@ from unmask.pipelines.text_classification import LabelScore, rank_labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
 
 __all__ = ["NextSentenceOptions", "NextSentencePrediction"]
 

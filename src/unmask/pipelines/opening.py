@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from unmask import hub
 from unmask.errors import CheckpointError, SettingsError
 from unmask.runtimes import RuntimeName
-from unmask.tasks import TASKS, TaskOptions
+from unmask.tasks import TaskOptions
+from unmask.tasks.remembered import MEMORY_KEY, find_task, read_labels
 from unmask.tokenization import Tokenizer
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from unmask.workflows.loading import Pretrained
 
 __all__ = ["OpenModel", "Pooling", "SentenceVectors", "open_model"]
-
-_MEMORY = "unmask_task"  # where config.json says what a model was fine-tuned for, as `unmask.workflows.trained` has it
-_USUAL_LABELS = 2  # of a config.json that does not say how many
 
 Pooling = Literal["cls", "mean", "max"]
 
@@ -73,17 +71,12 @@ class OpenModel:
         Raises:
             CheckpointError: they are not numbered 0, 1, ...
         """
-        given = self.config.get("id2label")
-        if not given:
-            return tuple(f"LABEL_{label}" for label in range(self.config.get("num_labels") or _USUAL_LABELS))
-        if not isinstance(given, dict) or given.keys() != {str(label) for label in range(len(given))}:
-            raise CheckpointError(f"{self.name}: id2label in its config.json does not number labels 0, 1, ...")
-        return tuple(str(given[str(label)]) for label in range(len(given)))
+        return tuple(read_labels(self.config, source=self.name).values())
 
     @property
     def memory(self) -> Mapping[str, Any]:
         """What it remembers of its fine-tuning; empty for models that were not fine-tuned by unmask."""
-        return self.config.get(_MEMORY) or {}
+        return self.config.get(MEMORY_KEY) or {}
 
     @cached_property
     def task(self) -> Task[Any]:
@@ -92,17 +85,19 @@ class OpenModel:
         Raises:
             CheckpointError: there is no such task, or it needs another head.
         """
-        name = self.memory.get("task") or self._task_of_head()
-        if name not in TASKS:
+        found = find_task(
+            self.name,
+            name=self.memory.get("task"),
+            head=self.runtime.head,
+            problem_type=self.config.get("problem_type"),
+            num_labels=len(self.labels),
+        )
+        if found.head != self.runtime.head:
             raise CheckpointError(
-                f"{self.name}: it was trained for {name}, and unmask knows no such task; it knows {', '.join(TASKS)}"
+                f"{self.name}: its head is {self.runtime.head}, and {found.name} needs {found.head}: give a model that "
+                "was fine-tuned for it"
             )
-        if TASKS[name].head != self.runtime.head:
-            raise CheckpointError(
-                f"{self.name}: its config.json says that it was trained for {name}, and its head is "
-                f"{self.runtime.head}: they are not of the same model"
-            )
-        return TASKS[name].for_model(dict(enumerate(self.labels)), TaskOptions.of(self.memory))
+        return found.for_model(dict(enumerate(self.labels)), TaskOptions.of(self.memory))
 
     @property
     def max_trained_length(self) -> int:
@@ -126,9 +121,9 @@ class OpenModel:
         pooling: Pooling | None = None
         normalize, obstacle = False, None
         for module in modules:
-            kind, path = str(module.get("type", "")).rpartition(".")[-1], str(module.get("path", ""))
+            kind = str(module.get("type", "")).rpartition(".")[-1]
             if kind == "Pooling":
-                pooling = _pooling_of(_read_json(self.folder / path / "config.json") or {})
+                pooling = _pooling_of(_read_json(self.folder / str(module.get("path", "")) / "config.json") or {})
             elif kind == "Normalize":
                 normalize = True
             elif kind != "Transformer":
@@ -146,16 +141,6 @@ class OpenModel:
             max_seq_length=max_seq_length,
             obstacle=obstacle,
         )
-
-    def _task_of_head(self) -> str:
-        problem, head = self.config.get("problem_type"), self.runtime.head
-        if head == "sequence-classification":
-            kinds = {None: "classification", "single_label_classification": "classification"}
-            kinds |= {"multi_label_classification": "multi-label", "regression": "regression"}
-            if problem is None and len(self.labels) == 1:
-                return "regression"
-            return kinds.get(problem, str(problem))
-        return {"token-classification": "tagging", "question-answering": "question-answering"}.get(head, head)
 
 
 def open_model(
@@ -184,7 +169,7 @@ def open_model(
     if runtime == "torch":
         return _open_with_torch(model, head=head, device=device, asked_for=asked_for)
     if device not in (None, "cpu"):
-        raise SettingsError(f"device is {device!r}: an exported model runs on the CPU; leave it out")
+        raise SettingsError(f"device is {device!r}, and an exported model runs on the CPU: leave it out")
     return _open_exported(model, head=head, asked_for=asked_for)
 
 
@@ -227,13 +212,14 @@ def _open_exported(model: str | Path, *, head: str | None, asked_for: str) -> Op
     runtime = OnnxRuntime(folder)
     if head not in (None, runtime.head):
         raise _no_head(model, f"a graph with the head {runtime.head}", head, asked_for)
-    return OpenModel(
-        name=str(model),
-        folder=folder,
-        config=hub.read_config(folder),
-        runtime=runtime,
-        tokenizer=Tokenizer.from_folder(folder),
-    )
+    tokenizer = Tokenizer.from_folder(folder)
+    num_embeddings = runtime.config.get("vocab_size", 0)
+    if tokenizer.vocab_size > num_embeddings:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} words and the model {num_embeddings} embeddings; they "
+            "are not of the same model"
+        )
+    return OpenModel(name=str(model), folder=folder, config=runtime.config, runtime=runtime, tokenizer=tokenizer)
 
 
 def _no_head(model: str | Path, there_is: str, head: str, asked_for: str) -> CheckpointError:

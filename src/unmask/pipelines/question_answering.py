@@ -21,7 +21,7 @@ import numpy as np
 
 from unmask.data import plan_windows
 from unmask.errors import DataError, SettingsError
-from unmask.metrics import softmax
+from unmask.logits import find_largest, softmax
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option
 from unmask.pipelines.encoding import too_long
 from unmask.pipelines.inputs import check_text, parse_record
@@ -32,7 +32,7 @@ from unmask.tokenization.template import SequenceTemplate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
     from unmask.tokenization.encoding import Encoding
 
 __all__ = ["AnswerSpan", "QuestionAnsweringOptions", "QuestionAnsweringPipeline", "QuestionInput"]
@@ -324,8 +324,7 @@ def _best_spans(probabilities: NDArray[np.float64], count: int, max_answer_len: 
     ends = np.concatenate((probabilities[:, 1], np.zeros(len(lengths))))
     scores = probabilities[:, :1] * ends[np.arange(num_tokens)[:, None] + lengths]  # (tokens, lengths)
     flat = scores.reshape(-1)
-    best = np.argpartition(-flat, count - 1)[:count] if count < len(flat) else np.arange(len(flat))
-    best = best[np.argsort(-flat[best], kind="stable")]
+    best = find_largest(flat, count)
     first, more = np.divmod(best[flat[best] > 0], len(lengths))
     return list(zip(first.tolist(), (first + more).tolist(), flat[best].tolist(), strict=False))
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unmask.logits import sigmoid
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option
 from unmask.pipelines.encoding import encode_inputs, samples_of
 from unmask.pipelines.inputs import TextInput, parse_text
-from unmask.pipelines.text_classification import sigmoid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
 
 __all__ = ["ReplacedTokenDetection", "ReplacedTokenOptions", "TokenVerdict"]
 

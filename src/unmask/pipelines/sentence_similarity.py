@@ -15,7 +15,7 @@ from unmask.ragged import offsets_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
 
 __all__ = ["SentenceSimilarity", "SimilarityInput", "SimilarityOptions"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unmask.metrics import softmax
+from unmask.logits import sigmoid, softmax
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option, tell_cut
 from unmask.pipelines.encoding import too_long
 from unmask.pipelines.inputs import parse_text
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
     from unmask.pipelines.opening import OpenModel
     from unmask.ragged import Ragged
+    from unmask.runtimes import Steps
     from unmask.tasks import Samples
 
 __all__ = ["ClassificationOptions", "LabelScore", "TextClassification", "rank_labels"]
@@ -145,8 +145,3 @@ def rank_labels(
         [{"label": labels[label], "score": score} for label, score in zip(own, own_scores, strict=True)]
         for own, own_scores in zip(order.tolist(), sorted_scores.tolist(), strict=True)
     ]
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """1 / (1 + exp(-z)), in float64."""
-    return 1 / (1 + np.exp(-logits.astype(np.float64)))

@@ -13,8 +13,8 @@ from unmask.pipelines.inputs import TextInput, parse_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unmask.filling.steps import Steps
     from unmask.pipelines.opening import OpenModel
+    from unmask.runtimes import Steps
 
 __all__ = ["GeneratedText", "TextGeneration", "TextGenerationOptions"]
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from unmask.data import TaggedSentence, choose_windows, plan_windows
 from unmask.errors import DataError
-from unmask.metrics import softmax
+from unmask.logits import softmax
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option
 from unmask.pipelines.inputs import TextInput, parse_text
 from unmask.ragged import Ragged, offsets_of, ranges
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
+    from unmask.runtimes import Steps
     from unmask.tokenization.encoding import Encoding
 
 __all__ = ["Aggregation", "TokenClassification", "TokenClassificationOptions", "TokenLabel"]

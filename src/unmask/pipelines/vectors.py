@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unmask.filling.steps import Steps
     from unmask.pipelines.inputs import TextInput
     from unmask.pipelines.opening import OpenModel
     from unmask.ragged import Ragged
+    from unmask.runtimes import Steps
 
 __all__ = ["Pooling", "check_pooling", "choose_vectors", "pool", "text_limit", "vector_steps"]
 

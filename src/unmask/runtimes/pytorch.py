@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["TorchRuntime"]
 
+_OUTPUTS = {"encoder": "last_hidden_state", "pre-training": "prediction_logits"}  # of the others it is "logits"
+
 
 class TorchRuntime(Runtime):
     """A model of ours, in float32.
 
     Args:
-        model: an encoder, or one with a head of one output, in eval mode; it stays where it is.
+        model: an encoder, or one with a head, in eval mode; it stays where it is. Of a head for masked words and pairs
+            the words are what is asked.
         max_seq_length: tokens of the longest sequence it takes.
     """
 
@@ -42,7 +45,7 @@ class TorchRuntime(Runtime):
             flat = torch.from_numpy(rows.values + np.repeat(input_ids.offsets[:-1], lengths)).to(device)
         with torch.inference_mode():
             output: Any = self.model(batch, rows=flat) if flat is not None and self._takes_rows else self.model(batch)
-            values = output.last_hidden_state if self.head == "encoder" else output.logits
+            values = getattr(output, _OUTPUTS.get(self.head, "logits"))
             if flat is not None and not self._takes_rows:
                 values = values[flat]
             if values.dim() == 1:  # one number a token: was it replaced?

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unmask.logits import find_largest
 from unmask.ragged import Ragged, offsets_of, ranges
 
 if TYPE_CHECKING:
@@ -255,19 +256,10 @@ def _best_of(spans: Ragged, n_best: int) -> tuple[NDArray[np.int64], NDArray[np.
     best = np.full((num_texts, spans.lengths.max()), -np.inf, np.float32)
     owner = np.repeat(np.arange(num_texts), spans.lengths)
     best[owner, ranges(np.zeros_like(spans.lengths), spans.lengths)] = spans.values.max(axis=1)
-    first = _largest(best, n_best)
+    first = find_largest(best, n_best)
     is_there = np.take_along_axis(best, first, axis=1) > -np.inf
     rows = np.where(is_there, spans.offsets[:-1, None] + first, 0)
     candidates = np.where(is_there[:, :, None], spans.values[rows], -np.inf).reshape(num_texts, -1)
-    chosen = _largest(candidates, n_best)
+    chosen = find_largest(candidates, n_best)
     score = np.take_along_axis(candidates, chosen, axis=1)
-    order = np.argsort(-score, axis=1, kind="stable")
-    chosen, score = np.take_along_axis(chosen, order, axis=1), np.take_along_axis(score, order, axis=1)
     return np.take_along_axis(first, chosen // num_lengths, axis=1), chosen % num_lengths, score
-
-
-def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Columns of the largest values of each row, in any order, (rows, count or all there are)."""
-    if values.shape[1] <= count:
-        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    return np.argpartition(-values, count - 1, axis=1)[:, :count]

@@ -19,7 +19,8 @@ import numpy as np
 
 from unmask.counted import keys
 from unmask.errors import SettingsError
-from unmask.metrics import calibration_report, choose_abstention, fit_temperature, log_loss, softmax
+from unmask.logits import softmax
+from unmask.metrics import calibration_report, choose_abstention, fit_temperature, log_loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

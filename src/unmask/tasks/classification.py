@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.errors import SettingsError
-from unmask.metrics import classification_metrics, classification_report, softmax
+from unmask.logits import softmax
+from unmask.metrics import classification_metrics, classification_report
 from unmask.metrics.paired import SummedScore, label_scores
 from unmask.tasks.calibration import calibration_entry, fit_on_dev
 from unmask.tasks.labels import HasLabels, Labels

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.errors import DataError
+from unmask.logits import sigmoid
 from unmask.metrics.multilabel import multilabel_metrics, multilabel_report
 from unmask.metrics.paired import SummedScore, label_scores, mean_score
 from unmask.tasks.labels import HasLabels, Labels
@@ -148,9 +149,7 @@ class MultiLabel(HasLabels, TextTask):
 
     def predict(self, examples: Sequence[TextExample], samples: Samples, logits: Ragged) -> list[LabelSet]:
         names = self.labels.names
-        scores = logits.values.astype(np.float64)
-        sigmoids = np.exp(-np.logaddexp(0, -scores))  # 1 / (1 + exp(-x)), whose exp would overflow
-        rows = zip(examples, (scores >= 0).tolist(), sigmoids.tolist(), strict=True)
+        rows = zip(examples, (logits.values >= 0).tolist(), sigmoid(logits.values).tolist(), strict=True)
         return [
             LabelSet(
                 text=example.text,

@@ -25,7 +25,7 @@ import numpy as np
 from unmask.data import TaggedSentence, find_broken_spans, names_a_file, read_tagged
 from unmask.data.tagged_sentence import is_character
 from unmask.errors import DataError, SettingsError
-from unmask.metrics.calibration import softmax
+from unmask.logits import softmax
 from unmask.metrics.paired import SummedScore, ratio_score
 from unmask.metrics.tag_schemes import (
     LETTERS,

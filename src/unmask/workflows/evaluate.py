@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.files import write_json
 from unmask.reporting import write_report
 from unmask.runtimes import RuntimeName  # noqa: TC001 - the command line is made from these annotations
-from unmask.tasks import Columns, Samples, Task, mean_loss
+from unmask.tasks import Columns, Samples, Task
 from unmask.workflows.trained import load_trained
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def make_entry(
     task: Task[Any], examples: Sequence[Any], samples: Samples, logits: Ragged, *, name: str
 ) -> dict[str, Any]:
     """Judge the logits of one set: its entry of `evaluation.json`."""
+    from unmask.tasks import mean_loss  # with torch, which the help of the command can do without
+
     return {"data": name, "loss": mean_loss(task, samples, logits), **task.report(examples, samples, logits)}
 
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from unmask.errors import CheckpointError, SettingsError
 from unmask.filling import (
     Comparison,
     FilledWord,
     Filling,
     TextWithMasks,
-    run_steps,
     score_candidates,
     search_fillings,
 )
+from unmask.filling.questions import guess_pieces
 from unmask.hub import resolve
 from unmask.models.registry import FAMILIES, read_model_config, saved_head
-from unmask.packing import pack
+from unmask.runtimes import run_steps
 from unmask.runtimes.pytorch import TorchRuntime
 from unmask.tokenization.readable import piece_text
 from unmask.workflows.loading import Pretrained, load
@@ -146,36 +144,25 @@ def fill_jointly(
 def guess_masks(
     model: nn.Module, tokenizer: Tokenizer, texts: Sequence[TextWithMasks], *, top_k: int
 ) -> list[list[list[Guess]]]:
-    """Guess the words behind every mask of some texts, in one forward pass.
+    """Guess the words behind every mask of some texts, each as if nothing were known of the others.
 
     Args:
         model: one with a masked LM head, in eval mode, on any device.
         tokenizer: the one it was trained with.
-        texts: encoded by it.
+        texts: one at least, encoded by it.
         top_k: guesses a mask, the most probable first.
 
     Returns:
         For each text, and each mask of it, its guesses.
     """
-    batch = pack([text.input_ids for text in texts], [text.token_type_ids for text in texts])
-    starts = batch.cu_seqlens.tolist()
-    rows = [start + at for start, text in zip(starts, texts, strict=False) for at in text.positions]
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        output = model(batch.to(device), torch.tensor(rows, device=device))
-        logits = output.prediction_logits if hasattr(output, "prediction_logits") else output.logits
-        # Embeddings may have more rows than there are words; such a row is no guess.
-        best = logits.float().softmax(-1)[:, : tokenizer.vocab_size].topk(top_k)
-    found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    longest = max(len(text.input_ids) for text in texts)
+    found = run_steps(guess_pieces(texts, tokenizer, top_k=top_k), TorchRuntime(model, max_seq_length=longest))
     return [
         [
-            [
-                _guess(tokenizer, text, number, token_id, probability)
-                for token_id, probability in zip(*next(found), strict=True)
-            ]
-            for number in range(len(text.positions))
+            [_guess(tokenizer, text, number, token_id, probability) for token_id, probability in guesses]
+            for number, guesses in enumerate(masks)
         ]
-        for text in texts
+        for text, masks in zip(texts, found, strict=True)
     ]
 
 

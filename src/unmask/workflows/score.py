@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from unmask.data import read_table
 from unmask.errors import DataError
-from unmask.filling import SentenceScore, Variant, run_steps, score_sentences
+from unmask.filling import SentenceScore, Variant, score_sentences
+from unmask.runtimes import run_steps
 from unmask.runtimes.pytorch import TorchRuntime
 from unmask.workflows.fill import load_masked_lm
 from unmask.workflows.loading import Pretrained

@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.data.sources import suffix_of
 from unmask.errors import CheckpointError, DataError, SettingsError
-from unmask.tasks import TASKS, Columns, Reading, Task, TaskOptions
-from unmask.tokenization import Tokenizer
+from unmask.pipelines.opening import open_model
+from unmask.tasks import Columns, Reading, Task, TaskOptions
+from unmask.tasks.remembered import MEMORY_KEY, find_task
 from unmask.workflows.run_folder import command_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from torch import nn
 
     from unmask.ragged import Ragged
     from unmask.runtimes import Runtime, RuntimeName
     from unmask.tasks import Samples
+    from unmask.tokenization import Tokenizer
     from unmask.workflows.loading import Pretrained
 
 __all__ = ["Trained", "load_trained", "remember_task"]
 
-_MEMORY = "unmask_task"  # the key of config.json under which a model remembers its task; Hugging Face's classes keep it
-_PROBLEM_TYPE, _USUAL_PROBLEM = "problem_type", "single_label_classification"
+_PROBLEM_TYPE = "problem_type"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,8 @@ def load_trained(model: str | Path, *, device: str | None = None, runtime: Runti
         SettingsError: there is no such device or runtime.
     """
     if runtime == "onnx":
-        return _load_exported(Path(model), device)
+        exported = open_model(model, device=device, runtime="onnx")
+        return Trained(runtime=exported.runtime, tokenizer=exported.tokenizer, task=exported.task, run={})
     if runtime != "torch":
         raise SettingsError(f"runtime is {runtime!r}: it must be torch or onnx")
     from unmask.models.registry import read_model_config, saved_head
@@ -126,11 +128,16 @@ def load_trained(model: str | Path, *, device: str | None = None, runtime: Runti
         )
     folder = find_model(model)
     config = read_model_config(folder)
-    memory = config.extra.get(_MEMORY) or {}
+    memory = config.extra.get(MEMORY_KEY) or {}
     if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
         raise CheckpointError(f"{folder}: an exported graph, without weights for torch: --runtime onnx computes it")
-    name = memory.get("task") or run.get("task")
-    task = _find_task(model, name, saved_head(config), config.extra.get(_PROBLEM_TYPE), config.num_labels)
+    task = find_task(
+        model,
+        name=memory.get("task") or run.get("task"),
+        head=saved_head(config),
+        problem_type=config.extra.get(_PROBLEM_TYPE),
+        num_labels=config.num_labels,
+    )
     pretrained = load(folder, head=task.head)
     pretrained.model.to(place)
     return Trained(
@@ -148,73 +155,10 @@ def remember_task(model: nn.Module, task: Task[Any]) -> None:
 
     config = model.config
     assert isinstance(config, ModelConfig)
-    extra = {**config.extra, _MEMORY: task.memory}
+    extra = {**config.extra, MEMORY_KEY: task.memory}
     if task.problem_type is not None:
         extra[_PROBLEM_TYPE] = task.problem_type
     model.config = dataclasses.replace(config, extra=extra)
-
-
-def _load_exported(folder: Path, device: str | None) -> Trained:
-    from unmask.runtimes.onnx import OnnxRuntime
-
-    if device not in (None, "cpu"):
-        raise SettingsError(f"device is {device!r}, and an exported model runs on the CPU: leave it out")
-    runtime = OnnxRuntime(folder)
-    config, labels = runtime.config, _labels_of(runtime.config, folder)
-    memory = config.get(_MEMORY) or {}
-    task = _find_task(folder, memory.get("task"), runtime.head, config.get(_PROBLEM_TYPE), len(labels))
-    if task.head != runtime.head:
-        raise CheckpointError(
-            f"{folder}: its graph gives {runtime.head}, and {task.name} needs {task.head}: export a model that was "
-            "fine-tuned for it"
-        )
-    tokenizer = Tokenizer.from_folder(folder)
-    if tokenizer.vocab_size > config.get("vocab_size", 0):
-        raise CheckpointError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} words and the model {config.get('vocab_size')} "
-            "embeddings; they are not of the same model"
-        )
-    return Trained(runtime=runtime, tokenizer=tokenizer, task=task.for_model(labels, TaskOptions.of(memory)), run={})
-
-
-def _labels_of(config: Mapping[str, Any], folder: Path) -> dict[int, str]:
-    """Read the names of the labels, in the order of their ids."""
-    given = config.get("id2label")
-    try:
-        labels = {int(label): str(name) for label, name in given.items()} if isinstance(given, dict) else {}
-    except ValueError:
-        labels = {}
-    if not labels or labels.keys() != set(range(len(labels))):
-        raise CheckpointError(
-            f"{folder / 'config.json'}: id2label is {given!r}, which does not number labels 0, 1, ...: copy or export "
-            "the folder again"
-        )
-    return dict(sorted(labels.items()))
-
-
-def _find_task(
-    model: str | Path, name: str | None, head: str, problem_type: str | None, num_labels: int
-) -> type[Task[Any]]:
-    """Find the task by its name, or by what a checkpoint of others says of its head.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    if name is not None:
-        if name not in TASKS:
-            raise CheckpointError(f"{model}: it was trained for {name}, which this version of unmask does not know")
-        return TASKS[name]
-    if all(head != task.head for task in TASKS.values()):  # loading will say what it lacks
-        return TASKS["classification"]
-    kind = problem_type
-    if kind is None and head == "sequence-classification" and num_labels == 1:
-        kind = "regression"  # as Hugging Face's classes take it
-    for task in TASKS.values():
-        if task.head == head and (task.problem_type or _USUAL_PROBLEM) == (kind or _USUAL_PROBLEM):
-            return task
-    raise CheckpointError(
-        f"{model}: its head gives {kind or head}, and unmask knows no task for it; it knows {', '.join(TASKS)}"
-    )
 
 
 def _run_settings(folder: Path) -> dict[str, Any]:

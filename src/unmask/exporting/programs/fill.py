@@ -20,11 +20,13 @@ def answer(model: Model, inputs: list[dict[str, Any]]) -> Iterator[dict[str, Any
     mask = model.tokenizer.id_to_token(mask_id)
     sequences = []
     for given in inputs:
-        written = given["text"].replace("[MASK]", mask).replace("<mask>", mask)
-        [sequence, *_] = model.encode(written)
-        if mask_id not in sequence[0]:
-            raise SystemExit(f"the text {given['text']!r} has no {mask} among the tokens that are read")
-        sequences.append(sequence)
+        typed = next((usual for usual in (mask, "[MASK]", "<mask>") if usual in given["text"]), mask)
+        ids = model.tokenizer.encode(given["text"].replace(typed, mask)).ids
+        if mask_id not in ids:
+            raise SystemExit(f"the text {given['text']!r} has no {mask}: put it where a word is to be guessed")
+        if len(ids) > model.max_length:
+            raise SystemExit(f"the text has {len(ids)} tokens, and the model reads {model.max_length}: shorten it")
+        sequences.append((ids, [0] * len(ids)))
     num_words = model.tokenizer.get_vocab_size()  # the model may have rows for more
     for given, (ids, _), logits in zip(inputs, sequences, model.run(sequences), strict=True):
         masks = []
@@ -37,7 +39,7 @@ def answer(model: Model, inputs: list[dict[str, Any]]) -> Iterator[dict[str, Any
                         "token": model.tokenizer.id_to_token(token_id),
                         "token_id": token_id,
                         "probability": float(probabilities[token_id]),
-                        "word": model.tokenizer.decode([token_id]).strip(),
+                        "word": model.tokenizer.decode([token_id], skip_special_tokens=False).strip(),
                     }
                     for token_id in best
                 ]

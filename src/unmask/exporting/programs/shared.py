@@ -50,7 +50,11 @@ class Model:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.special = {name: settings.get(f"{name}_token") for name in ("mask", "unk", "eos")}
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        options.enable_mem_pattern = False  # it keeps a plan for each shape it has met, and there is no end of them
+        providers = ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=providers)
         self.inputs = [given.name for given in self.session.get_inputs()]
         self.output = self.session.get_outputs()[0].name
         kind = self.config["architectures"][0]
@@ -151,14 +155,19 @@ def main(
     if len(keys) > 1:
         parser.add_argument("--pair", help=f"{keys[1]}, for each text given here")
     typed = parser.parse_args(arguments)
+    for stream, encoding in ((sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8")):  # whatever the machine's language
+        stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]
     if typed.texts:
         inputs = iter([{"text": text, "text_pair": getattr(typed, "pair", None)} for text in typed.texts])
     else:
         inputs = (_parse(line, number, keys) for number, line in enumerate(sys.stdin, start=1) if line.strip())
     model = model or Model()
-    while some := list(itertools.islice(inputs, _TEXTS_AT_ONCE)):
-        for result in answer(model, some):
-            print(json.dumps(result, ensure_ascii=False), flush=True)
+    try:
+        while some := list(itertools.islice(inputs, _TEXTS_AT_ONCE)):
+            for result in answer(model, some):
+                print(json.dumps(result, ensure_ascii=False), flush=True)
+    except UnicodeError as error:
+        raise SystemExit(f"texts must be UTF-8: {error}") from None
 
 
 def _parse(line: str, number: int, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -166,7 +175,7 @@ def _parse(line: str, number: int, keys: tuple[str, ...]) -> dict[str, Any]:
         return {"text": line.rstrip("\r\n"), "text_pair": None}
     try:
         given = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SystemExit(f"line {number} is not JSON: {error}") from None
     texts = [given.get(key) for key in keys]
     if not isinstance(texts[0], str) or not all(text is None or isinstance(text, str) for text in texts):

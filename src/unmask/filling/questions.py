@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from unmask.logits import find_likeliest
 from unmask.ragged import Ragged, runs_of
 from unmask.tasks import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from unmask.runtimes import Runtime
+    from unmask.filling.texts import TextWithMasks
+    from unmask.runtimes import Steps
+    from unmask.tokenization import Tokenizer
 
-__all__ = ["Question", "Steps", "ask", "log_softmax", "run_steps"]
+__all__ = ["Question", "ask", "guess_pieces"]
 
-ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT")
-
-Steps = Generator[Samples, Ragged, ResultT]
-"""Yields samples to be computed, is sent the outputs of each of their sequences, returns the result."""
 
 _ROWS_AT_ONCE = 512  # of one step: with 30 thousand words 60 MB of logits
 
@@ -42,17 +40,6 @@ class Question:
     input_ids: tuple[int, ...]
     token_type_ids: tuple[int, ...]
     rows: tuple[int, ...]
-
-
-def run_steps(steps: Steps[ResultT], runtime: Runtime) -> ResultT:
-    """Take steps to their end, each computed by one runtime."""
-    try:
-        samples = next(steps)
-        while True:
-            samples = steps.send(runtime.run_all(samples.input_ids, samples.token_type_ids, samples.rows))
-    except StopIteration as end:
-        result: ResultT = end.value
-        return result
 
 
 def ask(questions: Sequence[Question], answer: Callable[[int, NDArray[np.float32]], AnswerT]) -> Steps[list[AnswerT]]:
@@ -82,7 +69,26 @@ def ask(questions: Sequence[Question], answer: Callable[[int, NDArray[np.float32
     return [answers[number] for number in range(len(questions))]
 
 
-def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-probabilities of logits, over their last axis."""
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+def guess_pieces(
+    texts: Sequence[TextWithMasks], tokenizer: Tokenizer, *, top_k: int, among: NDArray[np.int64] | None = None
+) -> Steps[list[list[list[tuple[int, float]]]]]:
+    """Guess the piece behind each mask, as if nothing were known of the other masks.
+
+    Args:
+        texts: any number.
+        tokenizer: the model's.
+        top_k: guesses a mask; fewer where there are no more.
+        among: ids to choose from; None is the vocabulary. Embeddings may have more rows than that; such a row is no
+            guess.
+
+    Returns:
+        For each text and each of its masks ids and their probabilities, the likeliest first.
+    """
+    chosen = np.arange(tokenizer.vocab_size) if among is None else among
+
+    def answer(number: int, logits: NDArray[np.float32]) -> list[list[tuple[int, float]]]:
+        found = (find_likeliest(row, top_k, among=chosen) for row in logits)
+        return [list(zip(ids.tolist(), scores.tolist(), strict=True)) for ids, scores in found]
+
+    questions = [Question(tuple(text.input_ids), tuple(text.token_type_ids), tuple(text.positions)) for text in texts]
+    return (yield from ask(questions, answer))

@@ -1,0 +1,272 @@
+"""What many clients ask of one model, computed together.
+
+A request waits in a queue. When a thread is free to compute, it takes as much as one pass holds, at once: waiting for
+more would help only where more is about to come, and then it comes while the pass is computed. So a request that comes
+alone is computed alone, without delay, and batches grow with the load by themselves.
+
+**Order.** A request is due so many milliseconds after it came as it has tokens, `max_overtaking_ms` at most, and the
+one that is due first goes first. Short requests so overtake long ones, but each long one for a bounded time.
+
+**Flights.** What is asked alike (the same steps, the same options) is answered by one run of the steps of its pipeline,
+a flight: one call of the tokenizer, one of whatever comes after the model. Its sequences are computed beside those of
+other flights, shortest first, a pass of `max_batch_tokens` at a time, and a long flight lets shorter ones in between.
+
+**Failures.** Where a flight or a pass fails it is halved, and each half tried again, until the request that fails is
+alone; nobody else notices. Where nobody waits for an answer any more, because the client went or the deadline passed,
+nothing more is computed for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import math
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unmask.ragged import Ragged
+from unmask.serving.errors import Refusal
+from unmask.serving.flight import Asked, Flight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from unmask.runtimes import Runtime, Steps
+    from unmask.serving.flight import Part
+    from unmask.serving.metrics import Metrics
+    from unmask.serving.settings import ServeSettings
+
+__all__ = ["Batcher"]
+
+_BYTES_OF_A_TOKEN = 4  # of JSON: English has about 4, Korean 3 a syllable, which is one token or two
+
+
+class Batcher:
+    """The queue of one model, and the threads that compute it.
+
+    Requests come from one event loop; only that touches what is not guarded by the condition.
+
+    Args:
+        runtime: computes; its `run` is called by all threads.
+        settings: the limits.
+        metrics: where to count.
+        name: of the model there.
+        prepare: called first by each thread.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: ServeSettings,
+        metrics: Metrics,
+        *,
+        name: str = "model",
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._runtime, self._settings, self._prepare = runtime, settings, prepare
+        self._refused, self._tokens = metrics.refused.labels(name), metrics.tokens.labels(name)
+        self._batch_tokens, self._batch_texts = metrics.batch_tokens.labels(name), metrics.batch_texts.labels(name)
+        metrics.queue_requests.labels(name).set_function(lambda: self.num_requests)
+        metrics.queue_tokens.labels(name).set_function(lambda: self.num_tokens)
+        self.num_requests = self.num_tokens = 0  # that wait or are in work
+        self._last_wait = 0.0  # seconds it took to answer the last
+        self._is_waking = False
+        self._numbers = itertools.count()
+        self._inbox: deque[tuple[float, int, Asked]] = deque()  # from the event loop to whichever thread comes first
+        self._threads = [threading.Thread(target=self._work, name=f"{name} {number}", daemon=True)
+                         for number in range(settings.workers)]  # fmt: skip
+        # Guarded by the condition:
+        self._condition = threading.Condition()
+        self._queue: list[tuple[float, int, Asked]] = []
+        self._num_queued_tokens = self._num_idle = 0
+        self._is_closed = False
+
+    # In the event loop.
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End the threads, once all that was asked is computed."""
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another request would be refused, whatever its size."""
+        settings = self._settings
+        return self.num_requests >= settings.max_queue_requests or self.num_tokens >= settings.max_queue_tokens
+
+    def refusal(self) -> Refusal:
+        """Count a request that comes to a full queue, and tell it to come when what waits now is answered."""
+        self._refused.inc()
+        seconds = math.ceil(max(1.0, self._last_wait))
+        return Refusal(
+            429, "Overloaded", f"too many requests are waiting: try again in {seconds} s", {"Retry-After": str(seconds)}
+        )
+
+    def submit(
+        self,
+        steps: Callable[[Sequence[Any], Any], Steps[list[Any]]],
+        inputs: Sequence[Any],
+        options: Hashable,
+        *,
+        num_bytes: int,
+    ) -> asyncio.Future[list[Any]]:
+        """Queue a request.
+
+        Args:
+            steps: answers inputs, as `Pipeline.steps` does; called in a thread, with the inputs of all who give the
+                same steps and equal options.
+            inputs: one at least.
+            options: given to the steps.
+            num_bytes: of the request, which tell about how many tokens it has.
+
+        Returns:
+            One result an input, in time. It fails with what the steps raise, or a `Refusal` at the deadline. Whoever
+            cancels it takes the request back.
+
+        Raises:
+            Refusal: the queue is full.
+        """
+        num_tokens = 1 + num_bytes // _BYTES_OF_A_TOKEN
+        is_too_much = self.num_tokens > 0 and self.num_tokens + num_tokens > self._settings.max_queue_tokens
+        if is_too_much or self.num_requests >= self._settings.max_queue_requests:
+            raise self.refusal()
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        due = now + min(num_tokens, self._settings.max_overtaking_ms) / 1000
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+        asked = Asked(steps, inputs, options, num_tokens, due, answer)
+        deadline = loop.call_later(self._settings.deadline_seconds, self._expire, answer)
+
+        def leave(_: asyncio.Future[list[Any]]) -> None:
+            deadline.cancel()
+            self.num_requests -= 1
+            self.num_tokens -= num_tokens
+            self._last_wait = time.monotonic() - now
+
+        answer.add_done_callback(leave)
+        self.num_requests += 1
+        self.num_tokens += num_tokens
+        self._inbox.append((due, next(self._numbers), asked))  # not into the queue: no thread is waited for here
+        if not self._is_waking:  # once for all the requests that the loop has read
+            self._is_waking = True
+            loop.call_soon(self._wake)
+        return answer
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        with self._condition:
+            self._condition.notify_all()
+
+    def _expire(self, answer: asyncio.Future[list[Any]]) -> None:
+        if not answer.done():
+            seconds = self._settings.deadline_seconds
+            answer.set_exception(Refusal(504, "Timeout", f"there was no answer in {seconds:g} s: ask for less at once"))
+
+    # In the threads.
+
+    def _work(self) -> None:
+        self._prepare()
+        flights: list[Flight] = []
+        while (groups := self._take(flights)) is not None:
+            try:
+                for group in groups:
+                    flights += Flight.begin(group)
+                flights = self._compute([flight for flight in flights if flight.is_awaited])
+            except Exception as error:  # a mistake of ours must not end the thread
+                logging.getLogger("unmask.serving").exception("a batch was lost")
+                for asked in itertools.chain(*groups, *(flight.asked for flight in flights)):
+                    asked.fail(error)
+                flights = []
+
+    def _take(self, flights: Sequence[Flight]) -> list[list[Asked]] | None:
+        """Wait until there is something to compute, and take those requests that belong into the next pass.
+
+        Args:
+            flights: of this thread, which go on.
+
+        Returns:
+            Groups of requests that are answered together; None when it is time to end.
+        """
+        with self._condition:
+            while not self._queue and not self._inbox and not flights:
+                if self._is_closed:
+                    return None
+                self._num_idle += 1
+                self._condition.wait()
+                self._num_idle -= 1
+            while self._inbox:
+                entry = self._inbox.popleft()
+                heapq.heappush(self._queue, entry)
+                self._num_queued_tokens += entry[-1].num_tokens
+            room = self._settings.max_batch_tokens
+            share = math.ceil(self._num_queued_tokens / (1 + self._num_idle))  # others are free to compute too
+            ahead = deque(sorted(flights, key=lambda flight: flight.due))
+            groups: dict[Hashable, list[Asked]] = {}
+            while self._queue and room > 0 and share > 0:
+                if ahead and ahead[0].due <= self._queue[0][0]:
+                    room -= ahead.popleft().num_tokens
+                    continue
+                _, number, asked = heapq.heappop(self._queue)
+                self._num_queued_tokens -= asked.num_tokens
+                if asked.is_awaited:
+                    is_large = asked.num_tokens > room  # others should not wait for all of it
+                    key = (asked.steps, asked.options, number if is_large else None)
+                    groups.setdefault(key, []).append(asked)
+                    room -= asked.num_tokens
+                    share -= asked.num_tokens
+            return list(groups.values())
+
+    def _compute(self, flights: list[Flight]) -> list[Flight]:
+        """Compute one pass; returns the flights that go on."""
+        flights.sort(key=lambda flight: flight.due)
+        parts: list[Part] = []
+        room = self._settings.max_batch_tokens
+        for flight in flights:
+            if not parts or (room > 0 and flight.has_rows == parts[0].flight.has_rows):
+                part = flight.part(room, is_first=not parts)
+                if part.num_tokens:
+                    parts.append(part)
+                    room -= part.num_tokens
+        going_on = flights[:]
+        for part, outputs in self._run(parts):
+            going_on.remove(part.flight)
+            going_on += part.flight.receive(part, outputs)
+        return going_on
+
+    def _run(self, parts: list[Part]) -> list[tuple[Part, Ragged | Exception]]:
+        """Compute parts of several flights in one pass; where that fails, in two, and so on."""
+        if not parts:
+            return []
+        input_ids, token_type_ids = (
+            Ragged.concatenate([getattr(part.samples, name) for part in parts])
+            for name in ("input_ids", "token_type_ids")
+        )
+        asked = [part.samples.rows for part in parts if part.samples.rows is not None]  # of all of them, or of none
+        rows = Ragged.concatenate(asked) if asked else None
+        try:
+            outputs = self._runtime.run(input_ids, token_type_ids, rows)
+        except Exception as error:
+            if len(parts) == 1:
+                return [(parts[0], error)]
+            half = len(parts) // 2
+            return self._run(parts[:half]) + self._run(parts[half:])
+        self._batch_texts.observe(len(input_ids))
+        self._batch_tokens.observe(len(input_ids.values))
+        self._tokens.inc(len(input_ids.values))
+        bounds = itertools.accumulate((len(part.samples.input_ids) for part in parts), initial=0)
+        return [
+            (part, outputs.take(np.arange(*bound)))
+            for part, bound in zip(parts, itertools.pairwise(bounds), strict=True)
+        ]

@@ -1,0 +1,112 @@
+"""From the body of a request to the results of a pipeline, by way of the queue of its model."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from unmask.pipelines import InputRow, Pipeline, PipelineOptions
+from unmask.serving.errors import Refusal, json_response
+from unmask.serving.reading import header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from fastapi import Request, Response
+
+    from unmask.runtimes import Steps
+    from unmask.serving.models import ServedModel
+
+__all__ = ["ask", "wait_for"]
+
+_CLIENT_WENT = 499  # nobody reads it but the metrics
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A pipeline and what it is told: requests with equal ones are answered together."""
+
+    pipeline: Pipeline[Any, Any, Any]
+    options: PipelineOptions
+
+
+@lru_cache(maxsize=256)
+def _make_call(pipeline: Pipeline[Any, Any, Any], **options: Any) -> _Call:
+    """Check what a pipeline is told; most requests tell it the same."""
+    return _Call(pipeline, pipeline.told(**options))
+
+
+def _answer(rows: Sequence[InputRow], call: _Call) -> Steps[list[Any]]:
+    """Parse and answer; in a thread, since a long text takes its time in both."""
+    parsed = [call.pipeline.parse(row.value, source=row.source, line=row.line) for row in rows]
+    return (yield from call.pipeline.steps(parsed, call.options))
+
+
+async def ask(
+    request: Request,
+    task: str,
+    model: str | None,
+    inputs: Sequence[Any],
+    *,
+    is_batch: bool,
+    num_texts: int | None = None,
+    **options: Any,
+) -> Response:
+    """Answer inputs with a pipeline.
+
+    Args:
+        request: whose body was read.
+        task: of the pipeline.
+        model: as the body names it.
+        inputs: as `Pipeline.parse` takes them.
+        is_batch: whether to give a list of results; else there is one input, and its result is given by itself.
+        num_texts: that they hold; None counts inputs.
+        options: of the pipeline.
+
+    Raises:
+        Refusal: there is no such model, too many inputs or none, no room or no time.
+        UnmaskError: an input cannot be answered.
+    """
+    served = request.app.state.models.find(model, task)
+    pipeline = served.pipelines[task]
+    places = (f"inputs[{number}]" for number in range(len(inputs))) if is_batch else ("inputs",)
+    rows = [InputRow(value, place, 1) for place, value in zip(places, inputs, strict=True)]
+    call = _make_call(pipeline, **options)
+    results = await wait_for(request, served, _answer, rows, call, num_texts=num_texts)
+    return json_response(results if is_batch else results[0])
+
+
+async def wait_for(
+    request: Request,
+    served: ServedModel,
+    steps: Callable[[Sequence[Any], Any], Steps[list[Any]]],
+    inputs: Sequence[Any],
+    options: Hashable,
+    *,
+    num_texts: int | None = None,
+) -> list[Any]:
+    """Queue inputs and wait for their results, as long as the client does.
+
+    Raises:
+        Refusal: there are too many inputs or none, no room or no time; or the client went.
+        UnmaskError: an input cannot be answered.
+    """
+    limit, num_texts = request.app.state.settings.max_texts, len(inputs) if num_texts is None else num_texts
+    if not inputs or not num_texts:
+        raise Refusal(400, "Empty", "there is nothing to answer: give one input at least")
+    if num_texts > limit:
+        raise Refusal(413, "Validation", f"{num_texts:,} texts are more than the {limit:,} of a request: send fewer")
+    num_bytes = int(header(request, b"content-length") or 0) or sum(len(str(one)) for one in inputs)
+    answer = served.batcher.submit(steps, inputs, options, num_bytes=num_bytes)
+    watch = asyncio.ensure_future(request.receive())  # what comes after the body is that the client went
+    watch.add_done_callback(lambda _: answer.cancel())
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if watch.done() and not watch.cancelled():
+            raise Refusal(_CLIENT_WENT, "Gone", "the client went") from None
+        raise
+    finally:
+        watch.cancel()
