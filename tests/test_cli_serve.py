@@ -5,6 +5,7 @@ Run: pytest tests/test_cli_serve.py
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,6 +56,17 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert unmask("serve") == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert message == "unmask serve: no model is named: give a run folder, a model folder, a hub id or minilm"
+
+
+def test_without_the_packages_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "unmask.serving.server", raising=False)
+    assert unmask("serve", "minilm") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("unmask serve: the server needs packages that are not installed (")
+    assert message.endswith('pip install "unmask[serve]"\n')
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

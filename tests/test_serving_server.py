@@ -5,6 +5,7 @@ Run: pytest tests/test_serving_server.py
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ import pytest
 
 from exported import save_export
 from served import error_of, serving, wait_until
+from tiny import without_torch
 from tiny_families import save_tiny
 from unmask import hub, pipeline, serve
 from unmask.errors import CheckpointError, SettingsError
@@ -146,6 +148,23 @@ def test_an_exported_model(tmp_path: Path) -> None:
             for one, other in zip(served.ask("/predict", {"inputs": text}).json(), expected, strict=True):
                 assert one["label"] == other["label"]
                 assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def test_an_exported_model_is_served_without_torch(tmp_path: Path) -> None:
+    program = """
+import json, sys
+from starlette.testclient import TestClient
+from unmask.serving.app import make_app
+from unmask.serving.models import open_models
+with TestClient(make_app(open_models({"graph": sys.argv[1]}, runtime="onnx"))) as client:
+    print(json.dumps(client.post("/embed", json={"inputs": ["the dog"]}).json()))
+assert "torch" not in sys.modules
+"""
+    folder = save_export(tmp_path / "graph", "encoder", num_outputs=3)
+    done = without_torch(program, folder)
+    assert done.returncode == 0, done.stderr
+    ours = pipeline("feature-extraction", folder, runtime="onnx", pooling="mean", normalize=True)
+    np.testing.assert_allclose(json.loads(done.stdout), [ours("the dog")], atol=1e-5)
 
 
 def test_several_workers_give_the_answers_of_one(classifier: Path, encoder: Path) -> None:

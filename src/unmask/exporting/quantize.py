@@ -148,11 +148,11 @@ def float_layers_to_try(mixed: MixedGraph, losses: Mapping[str, float]) -> list[
 
 def _quantize(graph: ModelProto) -> ModelProto:
     """Put all weights of products and of embeddings into 8 bits."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    root = logging.getLogger()
-    level = root.level
     root.setLevel(logging.ERROR)  # it advises on preparations, at the root logger, that change nothing here
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -171,6 +171,7 @@ def _quantize(graph: ModelProto) -> ModelProto:
             return onnx.load(path)
     finally:
         root.setLevel(level)
+        root.handlers[:] = handlers  # it adds one, by which all that anyone logs would be said twice
 
 
 def _with_matrix_products(graph: ModelProto) -> ModelProto:

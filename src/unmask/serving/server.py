@@ -23,15 +23,18 @@ __all__ = ["serve"]
 
 _SWITCH_SECONDS = 0.0005  # Python's 5 ms keep a thread that computes waiting after each product of matrices
 
+# uvloop accepts one connection of a socket a turn. Where a turn takes long, because many ask, others would not get in.
+_ACCEPTED_AT_ONCE = 32
+
 _INSTALL = 'pip install "unmask[serve]"'
 
 try:
     import uvicorn
-except ImportError as error:
-    raise SettingsError(f"the server needs packages that are not installed: {_INSTALL}") from error
 
-from unmask.serving.app import make_app  # noqa: E402 - needs them too
-from unmask.serving.models import named_models, open_models  # noqa: E402
+    from unmask.serving.app import make_app
+    from unmask.serving.models import named_models, open_models
+except ImportError as error:
+    raise SettingsError(f"the server needs packages that are not installed ({error}): {_INSTALL}") from error
 
 if TYPE_CHECKING:
     from unmask.serving.guard import Lifecycle
@@ -71,13 +74,14 @@ def serve(
     gc.collect()
     gc.freeze()  # the models stay: no collection needs to look at them again
     listening = _bind(told)
+    sockets = [listening, *(listening.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))]
     host, port = listening.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"unmask serves {', '.join(opened)} at {place} ({place}/docs)", file=sys.stderr, flush=True)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=5
     )
-    _Server(config, app.state.lifecycle, told).run(sockets=[listening])
+    _Server(config, app.state.lifecycle, told).run(sockets=sockets)
 
 
 class _Server(uvicorn.Server):

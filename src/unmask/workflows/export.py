@@ -84,8 +84,8 @@ def export(
 
     Returns:
         What `export.json` in the folder says, with "folder": format, precision, head, model_type, inputs, outputs,
-        max_seq_length, bytes (of the weights and graph), float_layers, batch_difference (how far in 8 bits what a text
-        gives depends on its batch), and under "gate" the texts and the figures.
+        max_seq_length, bytes (of the weights and graph), float_layers, batch_difference (in 8 bits between a text alone
+        and in a batch), and under "gate" the texts and the figures.
 
     Raises:
         GateError: the model does not agree with the original within the limits.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unmask.errors import GateError
-from unmask.exporting.gate import Agreement, Limits, compare, compute
+from unmask.exporting.gate import Agreement, Limits, compare, compute, worst_of
 from unmask.exporting.graph import OPSET, input_names, make_graph, output_names
 from unmask.exporting.program import write_program
 from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers
 from unmask.files import write_json, write_text
 from unmask.models.registry import export_weights
+from unmask.ragged import Ragged
 from unmask.runtimes.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from unmask.exporting.probes import Probe
-    from unmask.ragged import Ragged
     from unmask.workflows.export_probe import Source
 
 __all__ = ["Made", "make_graph_folder", "refusal"]
 
 _MEASURE_TOKENS, _MEASURE_SECONDS = 1500, 180.0  # a layer's; all layers'
+_BATCHES = (4096, 512, 1)  # tokens; 1 is each text alone
 _OF_VECTORS = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")  # sentence-transformers' layout
 
 _log = logging.getLogger("unmask.workflows.export")
@@ -48,7 +49,8 @@ class Made:
         graph: what it takes and gives, if it is a graph.
         float_layers: the layers of a graph in 8 bits that are in float.
         layer_losses: of the layers that were measured, how far each alone moves what the model gives.
-        batch_difference: how far in 8 bits what a text gives depends on the batch it is in; None in float.
+        batch_difference: in 8 bits how far a text alone and in a batch are apart, the largest and the mean difference;
+            None in float.
     """
 
     weights: str
@@ -57,7 +59,7 @@ class Made:
     graph: dict[str, Any] = field(default_factory=dict)
     float_layers: tuple[str, ...] = ()
     layer_losses: dict[str, float] | None = None
-    batch_difference: float | None = None
+    batch_difference: dict[str, float] | None = None
 
 
 def make_graph_folder(
@@ -132,37 +134,57 @@ def _in_8_bits(
 ) -> Made:
     """Leave one layer after the other in float, those that lose most first, until the graph passes the gate."""
     mixed = MixedGraph(graph)
-    some = probe.some(_MEASURE_TOKENS)
-
-    def compute_some(graph: ModelProto, tokens_at_once: int = 512) -> NDArray[np.float32]:
-        runtime = _open(graph, folder)
-        outputs = runtime.run_all(some.input_ids, some.token_type_ids, some.rows, tokens_at_once=tokens_at_once)
-        return outputs.values
-
     losses: dict[str, float] | None = None
     choices: list[tuple[str, ...]] = [()]
     while choices:
         float_layers = choices.pop(0)
         tried = mixed.mix(float_layers)
-        found = compare(probe, original, compute(_open(tried, folder), probe))
-        _log.info("in 8 bits, %d layers in float: %s agree to %.4f", len(float_layers), found.counted, found.agreement)
+        found, batch_difference = _judge_in_batches(_open(tried, folder), probe, original, limits)
         problems = found.problems(limits, is_int8=True)
+        said = "; ".join(problems) or f"{found.counted} agree to {found.agreement:.4f}"
+        _log.info("in 8 bits, %d layers in float: %s", len(float_layers), said)
         if not problems:
-            alone, together = (compute_some(tried, tokens_at_once) for tokens_at_once in (1, 512))
-            return Made(
-                weights=made.weights,
+            return replace(
+                made,
                 figures={**made.figures, "int8": found},
                 num_bytes={**made.num_bytes, "int8": tried.ByteSize()},
-                graph=made.graph,
                 float_layers=float_layers,
                 layer_losses=losses,
-                batch_difference=float(np.abs(alone - together).max()),
+                batch_difference=batch_difference,
             )
         if losses is None:
             _log.info("measuring %d layers", len(mixed.layers))
-            losses = measure_layers(mixed, compute_some, seconds=_MEASURE_SECONDS)
+            losses = _measure(mixed, probe, folder)
             choices = float_layers_to_try(mixed, losses)
     raise refusal(problems, source, "onnx in 8 bits, even with two thirds of its weights in float,")
+
+
+def _judge_in_batches(
+    runtime: OnnxRuntime, probe: Probe, original: Ragged, limits: Limits
+) -> tuple[Agreement, dict[str, float]]:
+    """Compare in large batches, in small ones and each text alone, which differ in 8 bits: the worst figures count.
+
+    It ends with the first that is beyond a limit. The difference is that between a text alone and in a batch.
+    """
+    figures, outputs = [], []
+    for tokens_at_once in _BATCHES:
+        outputs.append(compute(runtime, probe, tokens_at_once=tokens_at_once).values)
+        figures.append(compare(probe, original, Ragged(outputs[-1], original.offsets)))
+        if figures[-1].problems(limits, is_int8=True):
+            break
+    *batched, alone = outputs
+    moved = np.abs(np.stack(batched or [alone]) - alone)
+    return worst_of(figures), {"max_difference": float(moved.max()), "mean_difference": float(moved.mean())}
+
+
+def _measure(mixed: MixedGraph, probe: Probe, folder: Path) -> dict[str, float]:
+    some = probe.some(_MEASURE_TOKENS)
+
+    def compute_some(graph: ModelProto) -> NDArray[np.float32]:
+        outputs = _open(graph, folder).run_all(some.input_ids, some.token_type_ids, some.rows, tokens_at_once=512)
+        return outputs.values
+
+    return measure_layers(mixed, compute_some, seconds=_MEASURE_SECONDS)
 
 
 def _open(graph: ModelProto, folder: Path) -> OnnxRuntime:
