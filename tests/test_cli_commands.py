@@ -15,9 +15,17 @@ from unmask.workflows.loading import load_tokenizer
 
 COMMANDS = (
     *("pretrain", "check", "finetune", "search", "evaluate", "compare", "predict", "fill", "score", "embed", "mask"),
-    *("generate", "export", "inspect", "tokenize", "corpus", "tokenizer", "params", "report", "demo"),
+    *("generate", "export", "serve", "inspect", "tokenize", "corpus", "tokenizer", "params", "report", "demo"),
 )
-WITHOUT_JSON = ("pretrain", "finetune", "corpus", "tokenizer", "report", "demo")  # or their subcommands have it
+WITHOUT_JSON = (
+    "pretrain",
+    "finetune",
+    "serve",
+    "corpus",
+    "tokenizer",
+    "report",
+    "demo",
+)  # or their subcommands have it
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,7 @@ for command in sys.argv[1:]:
         assert end.code == 0
 """
     commands = ("evaluate", "compare", "predict", "fill", "score", "embed", "generate", "inspect", "tokenize", "params")
+    commands += ("serve", "export")
     done = without_torch(program, *commands, "corpus", "tokenizer", "report")
     assert done.returncode == 0, done.stderr
     for command in commands:

@@ -113,8 +113,8 @@ def nearly(value: Any) -> Any:
     return pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
 
 
-def exported(folder: Path, **settings: Any) -> Path:
-    export(folder, output_dir=folder.with_name("onnx"), **settings)
+def exported(folder: Path) -> Path:
+    export(folder, output_dir=folder.with_name("onnx"))
     return folder.with_name("onnx")
 
 

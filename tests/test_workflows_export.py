@@ -62,6 +62,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.with_name("spoilt")
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of few texts, where a model is exported again and again."""
+    path = tmp_path_factory.mktemp("texts") / "few.txt"
+    path.write_text("\n".join(text for text, _ in sentences(30, seed=2)))
+    return str(path)
+
+
 def spoilt_graph(model: torch.nn.Module) -> ModelProto:
     """The graph, with one bias that is off by a little."""
     graph = make_graph(model)
@@ -209,11 +217,13 @@ def _tags(model: Path) -> list[Any]:
     return [answer.tags for answer in predict(model, TEXTS, device="cpu")]
 
 
-def test_layers_that_lose_most_are_left_in_float(encoder: Path, tmp_path: Path) -> None:
-    whole = export(encoder, output_dir=tmp_path / "whole", int8=True, min_agreement=0)
+def test_layers_that_lose_most_are_left_in_float(encoder: Path, few: str, tmp_path: Path) -> None:
+    whole = export(encoder, texts=few, output_dir=tmp_path / "whole", int8=True, min_agreement=0)
     assert whole["float_layers"] == []
     lowest = whole["gate"]["int8"]["agreement"]
-    report = export(encoder, output_dir=tmp_path / "some", int8=True, min_agreement=lowest + (1 - lowest) / 2)
+    report = export(
+        encoder, texts=few, output_dir=tmp_path / "some", int8=True, min_agreement=lowest + (1 - lowest) / 2
+    )
     assert report["float_layers"][0] == "blocks.1.feed_forward.output"
     assert max(report["layer_losses"], key=report["layer_losses"].__getitem__) == "blocks.1.feed_forward.output"
     assert report["gate"]["int8"]["agreement"] > lowest + (1 - lowest) / 2
@@ -223,15 +233,17 @@ def test_layers_that_lose_most_are_left_in_float(encoder: Path, tmp_path: Path) 
         in (tmp_path / "some" / "README.md").read_text()
     )
     with pytest.raises(GateError, match="onnx in 8 bits, even with two thirds of its weights in float, is not"):
-        export(encoder, output_dir=tmp_path / "none", int8=True, min_agreement=0.9999999)
+        export(encoder, texts=few, output_dir=tmp_path / "none", int8=True, min_agreement=0.9999999)
     assert {entry.name for entry in tmp_path.iterdir()} == {"whole", "some"}
 
 
-def test_in_8_bits_the_worst_batch_counts(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_8_bits_the_worst_batch_counts(
+    encoder: Path, few: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = {}
-    for batches in ((4096,), (512,), (1,), (4096, 512, 1)):
+    for batches in ((4096,), (64,), (1,), (4096, 64, 1)):
         monkeypatch.setattr(export_graph, "_BATCHES", batches)
-        report = export(encoder, output_dir=tmp_path / str(batches), int8=True, min_agreement=0)
+        report = export(encoder, texts=few, output_dir=tmp_path / str(batches), int8=True, min_agreement=0)
         found[batches] = report["gate"]["int8"]
     *each, worst = found.values()
     assert len({one["agreement"] for one in each}) == 3
@@ -239,7 +251,7 @@ def test_in_8_bits_the_worst_batch_counts(encoder: Path, tmp_path: Path, monkeyp
     assert worst["max_difference"] == max(one["max_difference"] for one in each)
     assert report["batch_difference"]["max_difference"] > 1e-4
     between = (min(one["agreement"] for one in each) + max(one["agreement"] for one in each)) / 2
-    report = export(encoder, output_dir=tmp_path / "held", int8=True, min_agreement=between)
+    report = export(encoder, texts=few, output_dir=tmp_path / "held", int8=True, min_agreement=between)
     assert report["float_layers"]
 
 
