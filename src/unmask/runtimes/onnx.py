@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +26,11 @@ from unmask.ragged import Ragged, offsets_of
 from unmask.runtimes.runtime import SEQUENCE_HEADS, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from unmask.runtimes.runtime import Pass
 
 __all__ = ["OnnxRuntime"]
 
@@ -56,7 +61,8 @@ class OnnxRuntime(Runtime):
 
     Args:
         folder: what `unmask export` wrote.
-        intra_op_threads: threads of one pass; None is one for each core.
+        intra_op_threads: threads of a pass that is computed alone, and passes that are computed side by side, a thread
+            each; None is one for each core.
 
     Attributes:
         config: what `config.json` says.
@@ -65,9 +71,11 @@ class OnnxRuntime(Runtime):
         CheckpointError: onnxruntime is not installed, or the folder is no export, or broken.
     """
 
+    tokens_at_once = 512
+
     def __init__(self, folder: str | Path, *, intra_op_threads: int | None = None) -> None:
         folder = Path(folder)
-        path = folder / _MODEL
+        self._path = path = folder / _MODEL
         if not path.is_file():
             what = f"no {_MODEL} here" if folder.is_dir() else f"no such folder (looked from {Path.cwd()})"
             advice = "unmask export RUN --format onnx writes a folder that has one"
@@ -79,6 +87,9 @@ class OnnxRuntime(Runtime):
         self.max_seq_length = _max_seq_length(folder)
         self._pad_id = self.config.get("pad_token_id") or 0  # any will do: no token attends to padding
         self._session = _open(path, intra_op_threads)
+        self._num_workers = intra_op_threads or len(os.sched_getaffinity(0))
+        self._session_of_one_thread: Any = None  # opened when it is needed
+        self._opening = threading.Lock()
         self._inputs = {given.name for given in self._session.get_inputs()}
         if "input_ids" not in self._inputs or not self._inputs.issubset(_INPUTS):
             raise CheckpointError(
@@ -96,18 +107,35 @@ class OnnxRuntime(Runtime):
             )
 
     def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
+        return self._run(self._session, input_ids, token_type_ids, rows)
+
+    def run_passes(self, passes: Sequence[Pass]) -> list[Ragged]:
+        """Compute several passes, a thread and a core each, which need not wait for one another in each layer."""
+        num_workers = min(len(passes), self._num_workers)
+        if num_workers < 2:
+            return super().run_passes(passes)
+        with self._opening:
+            if self._session_of_one_thread is None:
+                self._session_of_one_thread = _open(self._path, 1)
+        with ThreadPoolExecutor(num_workers) as pool:
+            return list(pool.map(lambda one: self._run(self._session_of_one_thread, *one), passes))
+
+    def _run(self, session: Any, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
         batches = list(_like_lengths(input_ids.lengths))
         if len(batches) == 1:
-            return self._compute(input_ids, token_type_ids, rows)
+            return self._compute(session, input_ids, token_type_ids, rows)
         outputs = [
             self._compute(
-                input_ids.take(chosen), token_type_ids.take(chosen), None if rows is None else rows.take(chosen)
+                session,
+                input_ids.take(chosen),
+                token_type_ids.take(chosen),
+                None if rows is None else rows.take(chosen),
             )
             for chosen in batches
         ]
         return Ragged.concatenate(outputs).take(np.argsort(np.concatenate(batches)))
 
-    def _compute(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
+    def _compute(self, session: Any, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
         """Run the graph on sequences as rows of one rectangle, and take what is real out of what it gives."""
         lengths = input_ids.lengths
         is_real = np.arange(lengths.max()) < lengths[:, None]  # (B, S)
@@ -115,7 +143,7 @@ class OnnxRuntime(Runtime):
         for name, values, padding in (("input_ids", input_ids, self._pad_id), ("token_type_ids", token_type_ids, 0)):
             given[name] = np.full(is_real.shape, padding, np.int64)
             given[name][is_real] = values.values
-        [output] = self._session.run([self._output], {name: given[name] for name in self._inputs})
+        [output] = session.run([self._output], {name: given[name] for name in self._inputs})
         output = output.astype(np.float32, copy=False)
         if self.head in SEQUENCE_HEADS:
             return Ragged.of_rows(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,15 @@ from unmask.ragged import Ragged, offsets_of
 from unmask.runtimes.runtime import SEQUENCE_HEADS, Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
+
+    from unmask.runtimes.runtime import Pass
 
 __all__ = ["TorchRuntime"]
 
+_MOST_WORKERS = 8  # more would wait for one another's Python
 _OUTPUTS = {"encoder": "last_hidden_state", "pre-training": "prediction_logits"}  # of the others it is "logits"
 
 
@@ -51,3 +57,20 @@ class TorchRuntime(Runtime):
             if values.dim() == 1:  # one number a token: was it replaced?
                 values = values[:, None]
             return Ragged(values.float().cpu().numpy(), offsets_of(lengths))
+
+    def run_passes(self, passes: Sequence[Pass]) -> list[Ragged]:
+        """Compute several passes: on a CPU a thread and a core each, which need not wait for one another in each layer.
+
+        Meanwhile torch has one thread for each pass, or as many as there are cores for it.
+        """
+        num_threads = torch.get_num_threads()
+        num_workers = min(len(passes), num_threads, _MOST_WORKERS)
+        if num_workers < 2 or next(self.model.parameters()).device.type != "cpu":
+            return super().run_passes(passes)
+        with ThreadPoolExecutor(
+            num_workers, initializer=torch.set_num_threads, initargs=(num_threads // num_workers,)
+        ) as pool:
+            try:
+                return list(pool.map(lambda one: self.run(*one), passes))
+            finally:
+                torch.set_num_threads(num_threads)

@@ -6,11 +6,14 @@ Axes: B sequences, K numbers a row: labels, words of the vocabulary, or the hidd
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from unmask.ragged import Ragged, runs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["SEQUENCE_HEADS", "Runtime", "RuntimeName"]
 
@@ -18,7 +21,8 @@ RuntimeName = Literal["torch", "onnx"]
 
 SEQUENCE_HEADS = ("sequence-classification", "next-sentence")  # those that say one thing of a whole sequence
 
-_TOKENS_AT_ONCE = 4096  # of one forward pass: large enough for fast products, small enough for a laptop
+Pass = tuple[Ragged, Ragged, Ragged | None]
+"""What `Runtime.run` takes: input_ids, token_type_ids, rows."""
 
 
 class Runtime(ABC):
@@ -27,10 +31,13 @@ class Runtime(ABC):
     Attributes:
         head: key of `unmask.models.registry.HEADS`; "encoder" gives hidden states.
         max_seq_length: tokens of the longest sequence it takes.
+        tokens_at_once: of one of many passes, about: enough for fast products, so few that what a layer makes of them
+            stays in the cache.
     """
 
     head: str
     max_seq_length: int
+    tokens_at_once: int = 2048
 
     @abstractmethod
     def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
@@ -53,7 +60,7 @@ class Runtime(ABC):
         token_type_ids: Ragged,
         rows: Ragged | None = None,
         *,
-        tokens_at_once: int = _TOKENS_AT_ONCE,
+        tokens_at_once: int | None = None,
     ) -> Ragged:
         """Compute any number of sequences, those of like length together, and give them back in their order.
 
@@ -61,12 +68,16 @@ class Runtime(ABC):
             input_ids: as in `run`, of one sequence at least; token_type_ids and rows likewise.
             token_type_ids: see there.
             rows: see there.
-            tokens_at_once: of one forward pass, about.
+            tokens_at_once: of one forward pass, about; None is the runtime's own.
         """
         by_length = np.argsort(input_ids.lengths, kind="stable")
-        outputs = []
-        for run in runs_of(input_ids.lengths[by_length], tokens_at_once):
+        passes = []
+        for run in runs_of(input_ids.lengths[by_length], tokens_at_once or self.tokens_at_once):
             chosen = by_length[run]
             asked = None if rows is None else rows.take(chosen)
-            outputs.append(self.run(input_ids.take(chosen), token_type_ids.take(chosen), asked))
-        return Ragged.concatenate(outputs).take(np.argsort(by_length))
+            passes.append((input_ids.take(chosen), token_type_ids.take(chosen), asked))
+        return Ragged.concatenate(self.run_passes(passes)).take(np.argsort(by_length))
+
+    def run_passes(self, passes: Sequence[Pass]) -> list[Ragged]:
+        """Compute several passes, side by side where that is faster."""
+        return [self.run(*one) for one in passes]
