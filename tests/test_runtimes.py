@@ -5,6 +5,7 @@ Run: pytest tests/test_runtimes.py
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,42 @@ def test_answers_are_those_of_transformers(class_name: str, tmp_path: Path) -> N
         theirs = theirs[rectangle.attention_mask.bool()]
     outputs = runtime.run_all(ids, types, tokens_at_once=50)
     np.testing.assert_allclose(outputs.values, theirs.reshape(len(outputs.values), -1), rtol=1e-4, atol=1e-4)
+
+
+def test_passes_side_by_side_give_what_one_gives_and_leave_the_threads_of_torch_as_they_were() -> None:
+    runtime = TorchRuntime(tiny_model("bert", "token-classification"), max_seq_length=64)
+    ids, types = sequences()
+    num_threads, seen = torch.get_num_threads(), []
+    run = runtime.run
+    runtime.run = lambda *one: (seen.append((threading.get_ident(), torch.get_num_threads())), run(*one))[1]  # type: ignore[method-assign]
+    try:
+        torch.set_num_threads(4)
+        outputs = runtime.run_all(ids, types, tokens_at_once=60)
+        assert torch.get_num_threads() == 4
+        assert len(seen) == 3
+        assert {threads for _, threads in seen} == {1}  # 4 shared by 3
+        assert threading.get_ident() not in {thread for thread, _ in seen}
+        seen.clear()
+        torch.set_num_threads(1)
+        runtime.run_all(ids, types, tokens_at_once=60)
+        assert {thread for thread, _ in seen} == {threading.get_ident()}
+    finally:
+        torch.set_num_threads(num_threads)
+    np.testing.assert_allclose(outputs.values, run(ids, types).values, **TOLERANCE)
+
+
+def test_an_error_in_a_pass_is_told_and_leaves_the_threads_of_torch_as_they_were() -> None:
+    runtime = TorchRuntime(tiny_model("bert", "token-classification"), max_seq_length=64)
+    num_threads = torch.get_num_threads()
+    ids, types = sequences()
+    ids.values[50] = 10**6  # no such word
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(IndexError):
+            runtime.run_all(ids, types, tokens_at_once=60)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def test_threads_may_share_one() -> None:

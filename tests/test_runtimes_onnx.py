@@ -44,9 +44,12 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Answers
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("head", ARCHITECTURES)
-def test_answers_are_those_of_each_sequence_alone_whatever_it_is_batched_with(head: str, tmp_path: Path) -> None:
-    runtime = OnnxRuntime(save_export(tmp_path / "model", head, num_outputs=5), intra_op_threads=1)
+def test_answers_are_those_of_each_sequence_alone_whatever_it_is_batched_with(
+    head: str, threads: int, tmp_path: Path
+) -> None:
+    runtime = OnnxRuntime(save_export(tmp_path / "model", head, num_outputs=5), intra_op_threads=threads)
     assert (runtime.head, runtime.max_seq_length) == (head, 40)
     ids, types = sequences()
     expected = expected_rows(head, ids, types, 5)
