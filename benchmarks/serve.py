@@ -76,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_common_arguments(parser)
     parser.add_argument("--model", default="runs/cola", help="a run of fine-tuning on CoLA, or an exported folder")
     parser.add_argument("--runtime", choices=("torch", "onnx"), default="torch")
+    parser.add_argument("--serve", nargs="+", default=[], metavar="X", help="options of the server: workers=2")
     parser.add_argument("--rounds", type=int, default=3, help="alternations, after one that is not counted")
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
     parser.add_argument("--connections", type=int, nargs="+", default=list(CONNECTIONS))
@@ -148,7 +149,7 @@ def running_server(options: argparse.Namespace, folder: Path) -> Iterator[tuple[
         port = free.getsockname()[1]
     log = folder / "server.log"
     command = [sys.executable, "-m", "unmask", "serve", str(options.model), "--port", str(port)]
-    command += ["--runtime", options.runtime]
+    command += ["--runtime", options.runtime, *(f"--{option}" for option in options.serve)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}"
@@ -224,7 +225,7 @@ def difference_under_load(load: Load, offline: Any, texts: Sequence[str], second
     busy.start()
     largest = 0.0
     for text in texts[:NUM_WATCHED]:
-        expected, given = offline(text), load.ask(text)
+        expected, given = offline([text], progress=False)[0], load.ask(text)
         same = expected["label"] == given["label"]
         largest = max(largest, abs(expected["score"] - given["score"]) if same else 1.0)
     busy.join()

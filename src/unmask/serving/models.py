@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from unmask.serving.settings import ServeSettings
 
 __all__ = ["Models", "ServedModel", "named_models", "open_models"]
+
+_BEHIND = 5  # of priorities, 19 of which are below the usual one
 
 _TASKS = {
     "sequence-classification": ("text-classification",),
@@ -146,15 +150,19 @@ def _named(model: str | Path) -> tuple[str, str | Path]:
 
 
 def _preparation(model: OpenModel, settings: ServeSettings) -> Callable[[], None]:
-    """Make what each thread of a model calls first: torch keeps the number of its threads for each of them."""
-    if model.pretrained is None:
-        return lambda: None
+    """Make what each thread of a model calls first.
+
+    It steps back behind the thread that reads requests, which so refuses what is too much at once, however busy the
+    cores are; and torch keeps the number of its threads for each thread.
+    """
     threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.workers)
 
     def prepare() -> None:
-        import torch
+        with contextlib.suppress(OSError, AttributeError):  # where a thread has no priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
+        if model.pretrained is not None and (settings.threads is not None or settings.workers > 1):
+            import torch
 
-        if settings.threads is not None or settings.workers > 1:
             torch.set_num_threads(threads)
 
     return prepare
