@@ -34,6 +34,11 @@ __all__ = ["World", "is_main_process", "join_world", "training_device"]
 
 _PATIENCE = timedelta(hours=2)  # the longest evaluation on rank 0 that the others wait for
 
+# The last group of processes that was left. gloo's threads let go of a tensor some time after it was exchanged, and
+# need Python's lock for it; who takes the group's last reference away meanwhile holds that lock and waits for these
+# threads, for ever. So it is kept until another is left, or the process ends.
+_left: list[Any] = []
+
 
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints, inside a world or before one is joined."""
@@ -113,6 +118,7 @@ def join_world(settings: TrainingSettings) -> Iterator[World]:
         yield World(rank=rank, size=size, device=device)
     finally:
         if joins:
+            _left[:] = [dist.group.WORLD]
             dist.destroy_process_group()
 
 
