@@ -21,7 +21,6 @@ from tiny_families import TAGS, TEXTS, numbered, save_tiny
 from unmask import pipeline
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.pipelines import PIPELINES, InputRow, Pipeline, open_model, pipeline_class, pipeline_of
-from unmask.pipelines.base import samples_at
 from unmask.ragged import Ragged
 from unmask.tasks import Samples
 
@@ -359,7 +358,7 @@ def test_parts_of_samples() -> None:
     samples = Samples(
         input_ids=ids, token_type_ids=Ragged(ids.values * 0, ids.offsets), rows=Ragged.of([[1], [0], [2]])
     )
-    part = samples_at(samples, np.array([2, 0]))
+    part = samples.take(np.array([2, 0]))
     assert [list(one) for one in part.input_ids] == [[8, 9, 10], [5, 6]]
     assert part.rows is not None
     assert [list(one) for one in part.rows] == [[2], [1]]

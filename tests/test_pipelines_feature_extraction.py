@@ -62,8 +62,7 @@ def test_many_tokens_are_computed_a_part_at_a_time(tmp_path: Path, monkeypatch: 
     ours = pipeline("feature-extraction", folder, return_arrays=True)
     options: list[dict[str, Any]] = [{}, {"pooling": "mean"}]
     whole = [ours(SHORT, **one) for one in options]
-    for module in ("vectors", "feature_extraction"):
-        monkeypatch.setattr(f"unmask.pipelines.{module}._TOKENS_AT_ONCE", 20)
+    monkeypatch.setattr("unmask.pipelines.vectors._TOKENS_AT_ONCE", 20)
     seen: list[int] = []
     run_all = ours.runtime.run_all
     monkeypatch.setattr(

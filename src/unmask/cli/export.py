@@ -61,10 +61,8 @@ def _table(report: dict[str, Any]) -> Table:
         column.justify = "right"
     for precision, num_bytes in report["bytes"].items():
         figures = report["gate"][precision]
-        scores = ("" if figures[f"{which}_score"] is None else f"{figures[f'{which}_score']:.4f}" for which in _WHICH)
+        known = (figures["exported_score"], figures["original_score"])
+        scores = ("" if score is None else f"{score:.4f}" for score in known)
         row = (f"{num_bytes / 1e6:.1f}", f"{figures['max_difference']:.2g}", f"{figures['agreement']:.4f}", *scores)
         table.add_row(precision, *row)
     return table
-
-
-_WHICH = ("exported", "original")

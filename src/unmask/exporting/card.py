@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from unmask.tasks.remembered import TASK_HEADS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -64,7 +66,7 @@ def _use(report: Mapping[str, Any], *, pairs: bool) -> str:
     asked = _ASKED.get(report["head"], _ASKED["next-sentence"] if pairs else '"a text"')
     typed = asked.replace("--pair", "--text-pair")
     commands = [f"python run.py {asked}"]
-    if report["head"] in ("sequence-classification", "token-classification", "question-answering"):
+    if report["head"] in TASK_HEADS:
         commands.append(f"unmask predict FOLDER {typed} --runtime onnx")
     names = ", ".join(f"`{name}`" for name in report["inputs"])
     outputs = ", ".join(f"`{name}`" for name in report["outputs"])

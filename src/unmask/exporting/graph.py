@@ -26,15 +26,15 @@ from unmask.errors import CheckpointError, SettingsError
 from unmask.models.registry import encoder_of
 from unmask.packing import PaddedBatch
 from unmask.runtimes import SEQUENCE_HEADS
+from unmask.runtimes.onnx import INSTALL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-__all__ = ["INSTALL", "OPSET", "check_installed", "input_names", "make_graph", "output_names"]
+__all__ = ["OPSET", "check_installed", "input_names", "make_graph", "output_names"]
 
 OPSET = 17  # the first with LayerNormalization; every ONNX Runtime since 1.12 reads it
-INSTALL = 'pip install "unmask[onnx]"'
 
 _LARGEST = 2_000_000_000  # bytes of one file of protocol buffers, about
 _EXAMPLE = (3, 7)  # B and S of what is traced

@@ -54,13 +54,7 @@ class Probe(ABC):
         """Take sequences of every length, about so many tokens of them together."""
         lengths = self.samples.input_ids.lengths
         step = max(1, round(int(lengths.sum()) / num_tokens))
-        chosen = np.argsort(lengths, kind="stable")[step // 2 :: step]
-        rows = self.samples.rows
-        return Samples(
-            input_ids=self.samples.input_ids.take(chosen),
-            token_type_ids=self.samples.token_type_ids.take(chosen),
-            rows=None if rows is None else rows.take(chosen),
-        )
+        return self.samples.take(np.argsort(lengths, kind="stable")[step // 2 :: step])
 
 
 class TaskProbe(Probe):

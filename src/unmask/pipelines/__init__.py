@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PIPELINES",
+    "TASKS_OF_HEAD",
     "InputRow",
     "OpenModel",
     "Pipeline",
@@ -48,17 +49,18 @@ PIPELINES = {
 """Each task, and its class in the module of the same name."""
 
 _ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}  # as in transformers
-_OF_HEAD = {
-    "sequence-classification": "text-classification",
-    "token-classification": "token-classification",
-    "question-answering": "question-answering",
-    "masked-lm": "fill-mask",
-    "next-sentence": "next-sentence-prediction",
-    "replaced-token": "replaced-token-detection",
-    "causal-lm": "text-generation",
-    "encoder": "feature-extraction",
+
+TASKS_OF_HEAD = {
+    "sequence-classification": ("text-classification",),
+    "token-classification": ("token-classification",),
+    "question-answering": ("question-answering",),
+    "masked-lm": ("fill-mask",),
+    "next-sentence": ("next-sentence-prediction",),
+    "replaced-token": ("replaced-token-detection",),
+    "causal-lm": ("text-generation",),
+    "encoder": ("feature-extraction", "sentence-similarity"),
 }
-_OF_SENTENCES = ("feature-extraction", "sentence-similarity")  # what the MiniLM of a pip package is for
+"""What a model can be asked, by its head; first what it is asked where nobody says."""
 
 _HOMES = {
     "InputRow": "inputs",
@@ -99,7 +101,7 @@ def pipeline(
 
     chosen = None if task is None else pipeline_class(task)
     if model is None:
-        if chosen is None or chosen.task not in _OF_SENTENCES:
+        if chosen is None or chosen.head != "encoder":  # what the MiniLM of a pip package has
             raise SettingsError(f"no model is named: pipeline({task!r}, model=...) takes a folder or a hub id")
         model = "minilm"
     if chosen is None:
@@ -109,7 +111,7 @@ def pipeline(
 
 def pipeline_of(model: OpenModel, **options: Any) -> Pipeline[Any, Any, Any]:
     """Make the pipeline that an open model is for."""
-    return pipeline_class(_OF_HEAD[model.runtime.head])(model, **options)
+    return pipeline_class(TASKS_OF_HEAD[model.runtime.head][0])(model, **options)
 
 
 def pipeline_class(task: str) -> type[Pipeline[Any, Any, Any]]:

@@ -18,14 +18,11 @@ from unmask.errors import DataError, SettingsError
 from unmask.pipelines.inputs import InputRow
 from unmask.pipelines.progress import progress_bar
 from unmask.runtimes import Steps, run_steps
-from unmask.tasks import Samples
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from unmask.pipelines.opening import OpenModel
 
-__all__ = ["Pipeline", "PipelineOptions", "TooLongError", "check_option", "samples_at", "tell_cut"]
+__all__ = ["Pipeline", "PipelineOptions", "TooLongError", "check_option", "tell_cut"]
 
 InputT = TypeVar("InputT")
 ResultT = TypeVar("ResultT")
@@ -196,15 +193,6 @@ def check_option(name: str, value: Any, rule: str, *, is_met: bool) -> None:
     """
     if not is_met:
         raise SettingsError(f"{name} is {value!r}: it must be {rule}")
-
-
-def samples_at(samples: Samples, indices: NDArray[Any]) -> Samples:
-    """Take some sequences out of samples of one sequence each."""
-    return Samples(
-        input_ids=samples.input_ids.take(indices),
-        token_type_ids=samples.token_type_ids.take(indices),
-        rows=None if samples.rows is None else samples.rows.take(indices),
-    )
 
 
 def tell_cut(task: str, num_texts: int, max_length: int) -> None:

@@ -5,25 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from unmask.errors import SettingsError
-from unmask.pipelines.base import Pipeline, PipelineOptions, samples_at
+from unmask.pipelines.base import Pipeline, PipelineOptions
 from unmask.pipelines.encoding import encode_inputs, samples_of
 from unmask.pipelines.inputs import TextInput, parse_text
-from unmask.pipelines.vectors import Pooling, check_pooling, text_limit, vector_steps
-from unmask.ragged import runs_of
+from unmask.pipelines.vectors import Pooling, by_length, check_pooling, text_limit, vector_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from unmask.runtimes import Steps
 
 __all__ = ["FeatureExtraction", "FeatureExtractionOptions"]
-
-_TOKENS_AT_ONCE = 2**15  # of one step: 50 MB of 384 numbers a token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +81,8 @@ class FeatureExtraction(Pipeline[TextInput, Any, FeatureExtractionOptions]):
         samples = samples_of(
             encode_inputs(inputs, self.tokenizer, max_length=max_length, is_cut=is_cut, task=self.task)
         )
-        lengths = samples.input_ids.lengths
-        by_length = np.argsort(lengths, kind="stable")
         found: dict[int, NDArray[np.float32]] = {}
-        for run in runs_of(lengths[by_length], _TOKENS_AT_ONCE):
-            chosen = by_length[run]
-            outputs = yield samples_at(samples, chosen)
+        for chosen in by_length(samples):
+            outputs = yield samples.take(chosen)
             found |= {place: hidden[None] for place, hidden in zip(chosen.tolist(), outputs, strict=True)}
         return [found[place] for place in range(len(inputs))]

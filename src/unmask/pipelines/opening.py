@@ -175,6 +175,7 @@ def open_model(
 
 def _open_with_torch(model: str | Path, *, head: str | None, device: str | None, asked_for: str) -> OpenModel:
     from unmask.models.registry import encoder_of, read_model_config, saved_head
+    from unmask.runtimes.onnx import is_graph_alone
     from unmask.runtimes.pytorch import TorchRuntime
     from unmask.training import TrainingSettings, training_device
     from unmask.workflows.loading import find_model, load
@@ -189,7 +190,7 @@ def _open_with_torch(model: str | Path, *, head: str | None, device: str | None,
         folder = folder.parent / "generator"  # of an ELECTRA's run the half that guesses words
     elif head not in ("encoder", saved) and not (saved == "pre-training" and head in ("masked-lm", "next-sentence")):
         raise _no_head(model, ", ".join(config.architectures) or "an encoder alone", head, asked_for)
-    if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
+    if is_graph_alone(folder):
         raise CheckpointError(f'{model}: an exported graph, without weights for torch: runtime "onnx" computes it')
     # An encoder is taken out of what was saved with it: that of a masked LM may have no pooler, and needs none.
     pretrained = load(folder, head=None if head == "encoder" else head)

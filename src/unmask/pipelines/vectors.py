@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from unmask.errors import CheckpointError
-from unmask.pipelines.base import check_option, samples_at
+from unmask.pipelines.base import check_option
 from unmask.pipelines.encoding import encode_inputs, samples_of
 from unmask.pipelines.opening import Pooling
 from unmask.ragged import runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from unmask.pipelines.opening import OpenModel
     from unmask.ragged import Ragged
     from unmask.runtimes import Steps
+    from unmask.tasks import Samples
 
-__all__ = ["Pooling", "check_pooling", "choose_vectors", "pool", "text_limit", "vector_steps"]
+__all__ = ["Pooling", "by_length", "check_pooling", "choose_vectors", "pool", "text_limit", "vector_steps"]
 
 _TOKENS_AT_ONCE = 2**15  # of one step, whose hidden states are held: 50 MB of 384 numbers a token
 
@@ -94,13 +95,18 @@ def vector_steps(
     max_length, is_cut = text_limit(model, truncation, is_pooled=True)
     encodings = encode_inputs(inputs, model.tokenizer, max_length=max_length, is_cut=is_cut, task=task)
     samples = samples_of(encodings, [[0]] * len(encodings) if pooling == "cls" else None)
-    lengths = samples.input_ids.lengths
-    by_length = np.argsort(lengths, kind="stable")
-    vectors = []
-    for run in runs_of(lengths[by_length], _TOKENS_AT_ONCE):
-        outputs = yield samples_at(samples, by_length[run])
+    steps, vectors = list(by_length(samples)), []
+    for chosen in steps:
+        outputs = yield samples.take(chosen)
         vectors.append(pool(outputs, pooling, normalize=normalize))
-    return np.concatenate(vectors)[np.argsort(by_length)]
+    return np.concatenate(vectors)[np.argsort(np.concatenate(steps))]
+
+
+def by_length(samples: Samples) -> Iterator[NDArray[np.int64]]:
+    """Part sequences into steps, like lengths together, each of so many tokens as memory holds hidden states of."""
+    order = np.argsort(samples.input_ids.lengths, kind="stable")
+    for run in runs_of(samples.input_ids.lengths[order], _TOKENS_AT_ONCE):
+        yield order[run]
 
 
 def pool(hidden: Ragged, pooling: Pooling, *, normalize: bool) -> NDArray[np.float32]:

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from unmask.runtimes.runtime import Pass
 
-__all__ = ["OnnxRuntime"]
+__all__ = ["INSTALL", "OnnxRuntime", "is_graph_alone"]
 
 _MODEL = "model.onnx"
-_INSTALL = 'pip install "unmask[onnx]"'
+INSTALL = 'pip install "unmask[onnx]"'
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _TOKENS_OF_A_CALL = 16  # as many could be computed in the time that a call takes beside its tokens, about
 
@@ -51,6 +51,11 @@ _HEADS = {
     "LMHeadModel": "causal-lm",
     "Model": "encoder",
 }
+
+
+def is_graph_alone(folder: Path) -> bool:
+    """Tell whether a folder holds an exported graph, and no weights for torch."""
+    return (folder / _MODEL).is_file() and not any(folder.glob("*.safetensors*"))
 
 
 class OnnxRuntime(Runtime):
@@ -159,7 +164,7 @@ def _open(path: Path, intra_op_threads: int | None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise CheckpointError(f"{path}: onnxruntime, which computes it, is not installed: {_INSTALL}") from error
+        raise CheckpointError(f"{path}: onnxruntime, which computes it, is not installed: {INSTALL}") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors, which are raised too
     options.enable_mem_pattern = False  # it keeps a plan for each shape it has met, and there is no end of them

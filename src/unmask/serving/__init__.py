@@ -5,7 +5,9 @@ It drives the same pipelines as `unmask.pipelines.pipeline`, and computes what m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from unmask.lookup import look_up
 
 if TYPE_CHECKING:
     from unmask.serving.app import make_app
@@ -14,12 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ServeSettings", "make_app", "serve"]
 
-_HOMES = {"ServeSettings": "settings", "make_app": "app", "serve": "server"}
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"unmask.serving.{_HOMES[name]}"), name)
+__getattr__ = look_up(__name__, {"ServeSettings": "settings", "make_app": "app", "serve": "server"})

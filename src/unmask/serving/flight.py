@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.pipelines.base import samples_at
 from unmask.ragged import Ragged, offsets_of
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ class Flight:
         """
         fitting = int(np.searchsorted(np.cumsum(self._samples.input_ids.lengths[self._waiting]), room, side="right"))
         chosen = self._waiting[: max(fitting, int(is_first))]
-        return Part(self, chosen, samples_at(self._samples, chosen))
+        return Part(self, chosen, self._samples.take(chosen))
 
     def receive(self, part: Part, outputs: Ragged | Exception) -> list[Flight]:
         """Take the outputs of a part in, and go on if it was the last of a step; returns what is still in flight."""

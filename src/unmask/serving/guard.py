@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from unmask.serving.errors import Refusal
+from unmask.serving.reading import header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,9 +98,9 @@ class Guard:
     def _refusal(self, scope: Scope) -> Refusal | None:
         if self._lifecycle.is_closing and scope["path"] not in _WHILE_CLOSING:
             return Refusal(503, "Unhealthy", "the server is closing: ask another", {"Connection": "close"})
-        if self._expected is not None and scope["path"] != "/health":
-            given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-            if not hmac.compare_digest(given, self._expected):
-                message = "send the key of this server: Authorization: Bearer KEY"
-                return Refusal(401, "Unauthorized", message, {"WWW-Authenticate": "Bearer"})
-        return None
+        if self._expected is None or scope["path"] == "/health":
+            return None
+        if hmac.compare_digest(header(scope, b"authorization"), self._expected):
+            return None
+        message = "send the key of this server: Authorization: Bearer KEY"
+        return Refusal(401, "Unauthorized", message, {"WWW-Authenticate": "Bearer"})

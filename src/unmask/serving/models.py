@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unmask.errors import CheckpointError, SettingsError
-from unmask.pipelines import Pipeline, open_model, pipeline_class
+from unmask.pipelines import TASKS_OF_HEAD, Pipeline, open_model, pipeline_class
 from unmask.ragged import Ragged
 from unmask.serving.batcher import Batcher
 from unmask.serving.errors import Refusal
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Models", "ServedModel", "named_models", "open_models"]
 
 _BEHIND = 5  # of priorities, 19 of which are below the usual one
-
-_TASKS = {
-    "sequence-classification": ("text-classification",),
-    "token-classification": ("token-classification",),
-    "question-answering": ("question-answering",),
-    "masked-lm": ("fill-mask",),
-    "next-sentence": ("next-sentence-prediction",),
-    "replaced-token": ("replaced-token-detection",),
-    "causal-lm": ("text-generation",),
-    "encoder": ("feature-extraction", "sentence-similarity"),
-}
-"""What a model can be asked, by its head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +58,7 @@ class Models:
             name: ServedModel(
                 name=name,
                 model=model,
-                pipelines={task: pipeline_class(task)(model) for task in _TASKS[model.runtime.head]},
+                pipelines={task: pipeline_class(task)(model) for task in TASKS_OF_HEAD[model.runtime.head]},
                 batcher=Batcher(model.runtime, settings, metrics, name=name, prepare=_preparation(model, settings)),
             )
             for name, model in opened.items()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from fastapi import Request, Response
+    from starlette.types import Scope
 
     from unmask.serving.settings import ServeSettings
 
@@ -54,13 +55,13 @@ class JsonRoute(APIRoute):
 
 def _check_type(request: Request) -> None:
     """Make sure that a body says it is JSON: a web page of another origin cannot say so without being allowed to."""
-    if header(request, b"content-type").partition(b";")[0].strip().lower() != b"application/json":
+    if header(request.scope, b"content-type").partition(b";")[0].strip().lower() != b"application/json":
         raise Refusal(415, "Validation", "send JSON, and say so: Content-Type: application/json")
 
 
-def header(request: Request, name: bytes) -> bytes:
+def header(scope: Scope, name: bytes) -> bytes:
     """Give a header of a request, by its name in lower case; nothing where there is none."""
-    return next((value for key, value in request.scope["headers"] if key == name), b"")
+    return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 async def read_body(request: Request, settings: ServeSettings) -> bytes:
@@ -69,12 +70,9 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
     Raises:
         Refusal: it is too long, too slow, or broken off.
     """
-    too_long = Refusal(
-        413, "Validation", f"the body is longer than {settings.max_body_bytes:,} bytes: send it in parts"
-    )
-    announced = request.headers.get("content-length", "")
+    announced = header(request.scope, b"content-length")
     if announced.isdigit() and int(announced) > settings.max_body_bytes:
-        raise too_long
+        raise _too_long(settings)
     chunks: list[bytes] = []
     num_bytes, has_more = 0, True
     try:

@@ -6,7 +6,6 @@ no torch.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +113,10 @@ _CLASSES = {
 
 
 class _Tasks(Mapping[str, "type[Task[Any]]"]):
-    """Each task by its name, in a module of the same name."""
+    """Each task by its name."""
 
     def __getitem__(self, name: str) -> type[Task[Any]]:
-        class_name = _CLASSES[name]
-        task: type[Task[Any]] = getattr(importlib.import_module(f"unmask.tasks.{name.replace('-', '_')}"), class_name)
+        task: type[Task[Any]] = __getattr__(_CLASSES[name])
         return task
 
     def __iter__(self) -> Iterator[str]:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from unmask.tasks.task import Task
 
-__all__ = ["MEMORY_KEY", "find_task", "read_labels"]
+__all__ = ["MEMORY_KEY", "TASK_HEADS", "find_task", "read_labels"]
 
 MEMORY_KEY = "unmask_task"  # under which a model remembers its task; Hugging Face's classes keep it
+TASK_HEADS = ("sequence-classification", "token-classification", "question-answering")  # those that tasks train
 _USUAL_PROBLEM = "single_label_classification"
 _USUAL_LABELS = 2  # of a config.json that does not say how many
 

@@ -86,6 +86,14 @@ class Samples:
         """Add up what is counted of each sequence, int64, to what it is of each sample."""
         return counts if self.windows is None else np.diff(offsets_of(counts)[self.windows])
 
+    def take(self, indices: NDArray[np.int64]) -> Samples:
+        """Take some sequences as samples of their own, without their targets."""
+        return Samples(
+            input_ids=self.input_ids.take(indices),
+            token_type_ids=self.token_type_ids.take(indices),
+            rows=None if self.rows is None else self.rows.take(indices),
+        )
+
 
 class Task(ABC, Generic[ExampleT]):
     """One way to fine-tune, from rows of a file to scores: one file a task, one line in `tasks/__init__.py`.

@@ -12,7 +12,9 @@ from unmask.exporting.texts import built_in_pairs, built_in_questions, built_in_
 from unmask.models.registry import HEADS, config_of, read_model_config, saved_head
 from unmask.pipelines import open_model, read_inputs
 from unmask.pipelines.inputs import parse_text
+from unmask.runtimes.onnx import is_graph_alone
 from unmask.runtimes.pytorch import TorchRuntime
+from unmask.tasks.remembered import TASK_HEADS
 from unmask.workflows.loading import find_model
 from unmask.workflows.trained import load_trained, remember_task
 
@@ -33,7 +35,6 @@ __all__ = ["Source", "find_probe", "load_source"]
 
 _BUILT_IN = "built-in texts"
 _DEV_TEXTS = 1000  # of a run's own dev set, where nobody gives texts
-_TASK_HEADS = ("sequence-classification", "token-classification", "question-answering")
 
 _log = logging.getLogger(__name__)
 
@@ -95,10 +96,10 @@ def load_source(model: str | Path, head: str | None) -> Source:
         known = ", ".join(name for name in HEADS if name != "pre-training")
         raise SettingsError(f"head is {head!r}: it must be one of {known}")
     folder = find_model(model)
-    if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
+    if is_graph_alone(folder):
         raise CheckpointError(f"{folder}: this is an exported model already: give the one it was made of")
     saved = saved_head(read_model_config(folder))
-    if saved in _TASK_HEADS and head in (None, saved):
+    if saved in TASK_HEADS and head in (None, saved):
         trained = load_trained(model, device="cpu")
         assert trained.pretrained is not None
         remember_task(trained.pretrained.model, trained.task)

@@ -115,6 +115,7 @@ def load_trained(model: str | Path, *, device: str | None = None, runtime: Runti
     if runtime != "torch":
         raise SettingsError(f"runtime is {runtime!r}: it must be torch or onnx")
     from unmask.models.registry import read_model_config, saved_head
+    from unmask.runtimes.onnx import is_graph_alone
     from unmask.runtimes.pytorch import TorchRuntime
     from unmask.training import TrainingSettings, training_device
     from unmask.workflows.loading import find_model, load
@@ -129,7 +130,7 @@ def load_trained(model: str | Path, *, device: str | None = None, runtime: Runti
     folder = find_model(model)
     config = read_model_config(folder)
     memory = config.extra.get(MEMORY_KEY) or {}
-    if (folder / "model.onnx").is_file() and not any(folder.glob("*.safetensors*")):
+    if is_graph_alone(folder):
         raise CheckpointError(f"{folder}: an exported graph, without weights for torch: --runtime onnx computes it")
     task = find_task(
         model,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from unmask.pipelines.vectors import choose_vectors, text_limit
 from unmask.serving.errors import Refusal, json_response
 from unmask.serving.schemas import Health, Info
+from unmask.tasks.remembered import TASK_HEADS
 
 if TYPE_CHECKING:
     from unmask.serving.models import ServedModel
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["router"]
 
 router = APIRouter(tags=["about"])
-
-_FINE_TUNED = ("sequence-classification", "token-classification", "question-answering")
 
 
 @router.get("/health", response_model=Health)
@@ -79,7 +78,7 @@ def _max_input_length(served: ServedModel) -> int:
     model = served.model
     if model.runtime.head == "encoder":
         return text_limit(model, None, is_pooled=True)[0]
-    return model.max_trained_length if model.runtime.head in _FINE_TUNED else model.runtime.max_seq_length
+    return model.max_trained_length if model.runtime.head in TASK_HEADS else model.runtime.max_seq_length
 
 
 def _type_of(served: ServedModel) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from unmask.pipelines.vectors import choose_vectors
 from unmask.serving.errors import Refusal
 from unmask.serving.reading import JsonRoute
-from unmask.serving.routes.asking import ask
+from unmask.serving.routes.asking import ask, listed
 from unmask.serving.schemas import (
     Answer,
     AnswerRequest,
@@ -40,11 +40,12 @@ async def predict(request: Request, body: PredictRequest) -> Response:
     """Label a text or a pair: all labels, the highest score first; of a batch a list of such lists."""
     is_batch = isinstance(body.inputs, list) and not any(isinstance(one, str) for one in body.inputs)
     batch: Any = body.inputs if is_batch else [body.inputs]
+    inputs = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in batch]
     return await ask(
         request,
         "text-classification",
         body.model,
-        [one[0] if isinstance(one, list) and len(one) == 1 else one for one in batch],
+        inputs if is_batch else inputs[0],
         is_batch=is_batch,
         top_k=None,
         function_to_apply="none" if body.raw_scores else None,
@@ -61,7 +62,7 @@ async def embed(request: Request, body: EmbedRequest) -> Response:
         request,
         task,
         body.model,
-        _listed(body.inputs),
+        listed(body.inputs),
         is_batch=True,
         pooling=choose_vectors(model, body.pooling, body.normalize)[0],
         normalize=body.normalize,
@@ -76,8 +77,7 @@ async def similarity(request: Request, body: SimilarityRequest) -> Response:
         request,
         "sentence-similarity",
         body.model,
-        [body.inputs.model_dump()],
-        is_batch=False,
+        body.inputs.model_dump(),
         num_texts=len(body.inputs.sentences),
         pooling=body.parameters.pooling,
         truncation=body.parameters.truncate,
@@ -88,13 +88,11 @@ async def similarity(request: Request, body: SimilarityRequest) -> Response:
 async def fill_mask(request: Request, body: FillMaskRequest) -> Response:
     """Guess the words behind the masks of a text, each by itself; of several masks, and of a batch, lists of lists."""
     mask = request.app.state.models.find(body.model, "fill-mask").model.tokenizer.mask_token
-    inputs = _listed(body.inputs)
-    for text in inputs:
+    for text in listed(body.inputs):
         if body.top_k * sum(map(text.count, {mask, "[MASK]", "<mask>"})) > _MAX_GUESSES:
             raise Refusal(413, "Validation", f"more than {_MAX_GUESSES:,} guesses of a text: take a smaller top_k")
     targets = None if body.targets is None else tuple(body.targets)
-    is_batch = isinstance(body.inputs, list)
-    return await ask(request, "fill-mask", body.model, inputs, is_batch=is_batch, top_k=body.top_k, targets=targets)
+    return await ask(request, "fill-mask", body.model, body.inputs, top_k=body.top_k, targets=targets)
 
 
 @router.post("/tag", response_model=list[Entity] | list[list[Entity]])
@@ -104,8 +102,7 @@ async def tag(request: Request, body: TagRequest) -> Response:
         request,
         "token-classification",
         body.model,
-        _listed(body.inputs),
-        is_batch=isinstance(body.inputs, list),
+        body.inputs,
         aggregation_strategy=body.aggregation_strategy,
         ignore_labels=tuple(body.ignore_labels),
     )
@@ -114,34 +111,31 @@ async def tag(request: Request, body: TagRequest) -> Response:
 @router.post("/answer", response_model=Answer | list[Answer] | list[list[Answer]])
 async def answer(request: Request, body: AnswerRequest) -> Response:
     """Find the answer to a question in its context, of any length; with top_k several, of a batch a list for each."""
-    questions = [one.model_dump() for one in _listed(body.inputs)]
-    options = body.model_dump(exclude={"inputs", "model"})
-    is_batch = isinstance(body.inputs, list)
-    return await ask(request, "question-answering", body.model, questions, is_batch=is_batch, **options)
+    options = body.model_dump()
+    questions = options.pop("inputs")
+    return await ask(request, "question-answering", options.pop("model"), questions, **options)
 
 
 @router.post("/generate", response_model=list[Generated] | list[list[Generated]])
 async def generate(request: Request, body: GenerateRequest) -> Response:
     """Go on from a text; of a batch a list for each."""
-    told, limit, inputs = body.parameters, request.app.state.settings.max_new_tokens, _listed(body.inputs)
-    if (asked := told.max_new_tokens * told.num_return_sequences * len(inputs)) > limit:
+    told, limit = body.parameters, request.app.state.settings.max_new_tokens
+    if (asked := told.max_new_tokens * told.num_return_sequences * len(listed(body.inputs))) > limit:
         raise Refusal(
             413, "Validation", f"{asked:,} new tokens are more than the {limit:,} of a request: ask for fewer"
         )
-    is_batch = isinstance(body.inputs, list)
-    return await ask(request, "text-generation", body.model, inputs, is_batch=is_batch, **told.model_dump())
+    return await ask(request, "text-generation", body.model, body.inputs, **told.model_dump())
 
 
 @router.post("/next-sentence", response_model=list[Label] | list[list[Label]])
 async def next_sentence(request: Request, body: NextSentenceRequest) -> Response:
     """Tell whether the second text of a pair follows the first; of a batch of pairs a list for each."""
     is_batch = not any(isinstance(one, str) for one in body.inputs)
-    pairs: Any = body.inputs if is_batch else [body.inputs]
     return await ask(
         request,
         "next-sentence-prediction",
         body.model,
-        pairs,
+        body.inputs,
         is_batch=is_batch,
         top_k=None,
         truncation=body.truncate,
@@ -155,13 +149,8 @@ async def replaced_tokens(request: Request, body: ReplacedTokensRequest) -> Resp
         request,
         "replaced-token-detection",
         body.model,
-        _listed(body.inputs),
-        is_batch=isinstance(body.inputs, list),
+        body.inputs,
         threshold=body.threshold,
         only_replaced=body.only_replaced,
         truncation=body.truncate,
     )
-
-
-def _listed(inputs: Any) -> list[Any]:
-    return inputs if isinstance(inputs, list) else [inputs]

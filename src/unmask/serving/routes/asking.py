@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unmask.runtimes import Steps
     from unmask.serving.models import ServedModel
 
-__all__ = ["ask", "wait_for"]
+__all__ = ["ask", "listed", "wait_for"]
 
 _CLIENT_WENT = 499  # nobody reads it but the metrics
 
@@ -48,9 +48,9 @@ async def ask(
     request: Request,
     task: str,
     model: str | None,
-    inputs: Sequence[Any],
+    inputs: Any,
     *,
-    is_batch: bool,
+    is_batch: bool | None = None,
     num_texts: int | None = None,
     **options: Any,
 ) -> Response:
@@ -60,8 +60,8 @@ async def ask(
         request: whose body was read.
         task: of the pipeline.
         model: as the body names it.
-        inputs: as `Pipeline.parse` takes them.
-        is_batch: whether to give a list of results; else there is one input, and its result is given by itself.
+        inputs: one, as `Pipeline.parse` takes it, or a list of them.
+        is_batch: whether it is a list of them, of whose results a list is given; None says so of any list.
         num_texts: that they hold; None counts inputs.
         options: of the pipeline.
 
@@ -71,11 +71,19 @@ async def ask(
     """
     served = request.app.state.models.find(model, task)
     pipeline = served.pipelines[task]
+    if is_batch is None:
+        is_batch = isinstance(inputs, list)
+    inputs = inputs if is_batch else [inputs]
     places = (f"inputs[{number}]" for number in range(len(inputs))) if is_batch else ("inputs",)
     rows = [InputRow(value, place, 1) for place, value in zip(places, inputs, strict=True)]
     call = _make_call(pipeline, **options)
     results = await wait_for(request, served, _answer, rows, call, num_texts=num_texts)
     return json_response(results if is_batch else results[0])
+
+
+def listed(inputs: Any) -> list[Any]:
+    """Make a list of one input; a list stays one."""
+    return inputs if isinstance(inputs, list) else [inputs]
 
 
 async def wait_for(
@@ -98,7 +106,7 @@ async def wait_for(
         raise Refusal(400, "Empty", "there is nothing to answer: give one input at least")
     if num_texts > limit:
         raise Refusal(413, "Validation", f"{num_texts:,} texts are more than the {limit:,} of a request: send fewer")
-    num_bytes = int(header(request, b"content-length") or 0) or sum(len(str(one)) for one in inputs)
+    num_bytes = int(header(request.scope, b"content-length") or 0) or sum(len(str(one)) for one in inputs)
     answer = served.batcher.submit(steps, inputs, options, num_bytes=num_bytes)
     watch = asyncio.ensure_future(request.receive())  # what comes after the body is that the client went
     watch.add_done_callback(lambda _: answer.cancel())

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from unmask.pipelines.inputs import check_text
 from unmask.serving.errors import Refusal, json_response
 from unmask.serving.reading import JsonRoute
-from unmask.serving.routes.asking import wait_for
+from unmask.serving.routes.asking import listed, wait_for
 from unmask.serving.schemas import DecodeRequest, Token, TokenizeRequest
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class _Told:
 async def tokenize(request: Request, body: TokenizeRequest) -> Response:
     """Show the tokens of each text, and where they stand in it."""
     served = request.app.state.models.find(body.model)
-    texts = body.inputs if isinstance(body.inputs, list) else [body.inputs]
+    texts = listed(body.inputs)
     for number, text in enumerate(texts):
         check_text(text, "the text", source=f"inputs[{number}]", line=1, may_be_empty=True)
     told = _Told(served.model.tokenizer, body.add_special_tokens)
