@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from test_exporting_graph import HIDDEN_SIZE, VOCAB_SIZE, tiny_model
 from unmask.exporting.graph import make_graph
-from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers
+from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers, with_matrix_products
+from unmask.exporting.smoothing import SmoothedGraph, inputs_of_products, smooth
 from unmask.models.registry import FAMILIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import ModelProto
 
 HEADS = {
     "bert": "masked-lm",
@@ -40,21 +40,39 @@ def graph_of(model_type: str, head: str) -> ModelProto:
 
 
 def run(graph: ModelProto) -> NDArray[np.float32]:
+    return compute(graph, None)[0]
+
+
+def compute(graph: ModelProto, names: list[str] | None) -> list[NDArray[np.float32]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     ids = np.random.default_rng(0).integers(2, VOCAB_SIZE, (5, 11))
     given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    return session.run(None, {taken.name: given[taken.name] for taken in session.get_inputs()})[0]
+    return session.run(names, {taken.name: given[taken.name] for taken in session.get_inputs()})
+
+
+def smoothed(graph: ModelProto) -> SmoothedGraph:
+    """Smooth a graph on the ids that `run` gives it."""
+    told, names = ModelProto(), inputs_of_products(graph)
+    told.CopyFrom(graph)
+    told.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    states = compute(told, names)
+    return smooth(graph, {name: state.reshape(-1, state.shape[-1]) for name, state in zip(names, states, strict=True)})
+
+
+def mixed_of(graph: ModelProto) -> MixedGraph:
+    products = with_matrix_products(graph)
+    return MixedGraph(products, smoothed(products))
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
 def test_all_is_in_8_bits_or_any_of_it_in_float(model_type: str) -> None:
     graph = graph_of(model_type, HEADS[model_type])
-    mixed = MixedGraph(graph)
+    mixed = mixed_of(graph)
     blocks = 1 if model_type == "albert" else 2
     of_blocks = [layer for layer in mixed.layers if re.search(r"blocks\.\d", layer)]
-    assert len(of_blocks) == 6 * blocks  # query, key, value, output; two of the feed-forward; ALBERT's are one
+    assert len(of_blocks) == 4 * blocks  # query, key and value; output; two of the feed-forward; ALBERT's are one
     assert mixed.tables == {"encoder.embeddings.word"}
     assert ("word_projection" in mixed.layers) == (HEADS[model_type] == "causal-lm")
 
@@ -65,7 +83,8 @@ def test_all_is_in_8_bits_or_any_of_it_in_float(model_type: str) -> None:
     one = run(mixed.mix([of_blocks[0]]))
     assert not np.array_equal(one, in_8_bits)
     assert not np.array_equal(one, in_float)
-    # Each weight in a byte; what is left in float are biases, norms and positions, and a scale for each column.
+    # Each weight in a byte; what is left in float are biases, norms and positions, a scale for each column, and a few
+    # channels.
     in_bytes = [
         int(np.prod(tensor.dims))
         for tensor in mixed.mix(()).graph.initializer
@@ -75,25 +94,27 @@ def test_all_is_in_8_bits_or_any_of_it_in_float(model_type: str) -> None:
 
 
 def test_weights_have_a_scale_for_each_column() -> None:
-    mixed = MixedGraph(graph_of("bert", "masked-lm"))
+    mixed = mixed_of(graph_of("bert", "masked-lm"))
     scales = [
         tensor for tensor in mixed.mix(()).graph.initializer if tensor.name.endswith("_scale") and len(tensor.dims) == 1
     ]
     assert HIDDEN_SIZE in {tensor.dims[0] for tensor in scales}
-    assert {tensor.dims[0] for tensor in scales} == {HIDDEN_SIZE, 41, VOCAB_SIZE}
+    assert {tensor.dims[0] for tensor in scales} == {HIDDEN_SIZE, 3 * HIDDEN_SIZE, 41, VOCAB_SIZE}
 
 
 def test_the_layer_that_loses_most_is_found() -> None:
-    """One row of a matrix made huge takes the bits of the others from them."""
+    """Two rows of a matrix are made huge, whose sum is nothing: they take the bits of the others from them."""
     import torch
 
     model = tiny_model("bert", "sequence-classification")
-    spoilt = model.get_parameter("encoder.blocks.1.feed_forward.output.weight")
     with torch.no_grad():
-        spoilt[:, 7] *= 300  # one large weight in each column that shares a scale
-        model.get_parameter("encoder.blocks.1.feed_forward.intermediate.weight")[7] = 0  # and nothing that goes there
-        model.get_parameter("encoder.blocks.1.feed_forward.intermediate.bias")[7] = 0
-    mixed = MixedGraph(make_graph(model))
+        for part in ("weight", "bias"):  # two channels that always are the same
+            made = model.get_parameter(f"encoder.blocks.1.feed_forward.intermediate.{part}")
+            made[8] = made[7]
+        spoilt = model.get_parameter("encoder.blocks.1.feed_forward.output.weight")
+        spoilt[:, 7] += 300
+        spoilt[:, 8] -= 300
+    mixed = mixed_of(make_graph(model))
     losses = measure_layers(mixed, run, seconds=60)
     assert losses.keys() == mixed.layers.keys()
     assert max(losses, key=losses.__getitem__) == "encoder.blocks.1.feed_forward.output"
@@ -105,7 +126,7 @@ def test_the_layer_that_loses_most_is_found() -> None:
 
 
 def test_measuring_stops_in_time_with_the_usual_worst_first() -> None:
-    mixed = MixedGraph(graph_of("bert", "masked-lm"))
+    mixed = mixed_of(graph_of("bert", "masked-lm"))
     losses = measure_layers(mixed, run, seconds=0)
     assert len(losses) <= 1
     assert all("feed_forward.output" in layer for layer in losses)

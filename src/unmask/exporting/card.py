@@ -111,12 +111,6 @@ def _gate(report: Mapping[str, Any]) -> str:
         said += (
             f"\n\nLeft in float, as they lose most: {layers}." if layers else "\n\nNo layer had to be left in float."
         )
-        apart = report["batch_difference"]
-        said += (
-            "\n\nActivations have one scale a batch, so in 8 bits what a text gives depends on those it is computed "
-            f"with: here by {apart['mean_difference']:.2g} on average and {apart['max_difference']:.2g} at most. So it "
-            "was asked in large batches, in small ones and each text alone, and of each figure this is the worst."
-        )
     return _table(rows) + "\n\n" + said
 
 

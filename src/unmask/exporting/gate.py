@@ -9,7 +9,7 @@ cannot be, to the others.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +17,13 @@ import numpy as np
 from unmask.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from unmask.exporting.probes import Probe
     from unmask.ragged import Ragged
     from unmask.runtimes import Runtime
 
-__all__ = ["Agreement", "Limits", "compare", "compute", "worst_of"]
+__all__ = ["Agreement", "Limits", "compare", "compute"]
 
 _TOKENS_AT_ONCE, _WORDS_AT_ONCE = 4096, 512  # of a pass; fewer where each token has a number for every word
 
@@ -112,25 +110,11 @@ class Agreement:
         return found
 
 
-def compute(runtime: Runtime, probe: Probe, *, tokens_at_once: int = _TOKENS_AT_ONCE) -> Ragged:
-    """Ask a model all that a probe asks; about so many tokens of it in a pass, 1 for each text alone."""
+def compute(runtime: Runtime, probe: Probe) -> Ragged:
+    """Ask a model all that a probe asks."""
     samples = probe.samples
-    most = _WORDS_AT_ONCE if runtime.head in ("masked-lm", "causal-lm") else _TOKENS_AT_ONCE
-    return runtime.run_all(
-        samples.input_ids, samples.token_type_ids, samples.rows, tokens_at_once=min(tokens_at_once, most)
-    )
-
-
-def worst_of(figures: Sequence[Agreement]) -> Agreement:
-    """Take of several the worst of each figure."""
-    scores = [one.exported_score for one in figures if one.exported_score is not None]
-    return replace(
-        figures[0],
-        max_difference=max(one.max_difference for one in figures),
-        mean_difference=max(one.mean_difference for one in figures),
-        agreement=min(one.agreement for one in figures),
-        exported_score=min(scores) if scores else None,
-    )
+    at_once = _WORDS_AT_ONCE if runtime.head in ("masked-lm", "causal-lm") else _TOKENS_AT_ONCE
+    return runtime.run_all(samples.input_ids, samples.token_type_ids, samples.rows, tokens_at_once=at_once)
 
 
 def compare(probe: Probe, original: Ragged, exported: Ragged) -> Agreement:

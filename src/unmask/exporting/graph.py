@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.errors import CheckpointError, SettingsError
+from unmask.exporting.joining import join_projections
 from unmask.models.registry import encoder_of
 from unmask.packing import PaddedBatch
 from unmask.runtimes import SEQUENCE_HEADS
@@ -97,7 +98,7 @@ def make_graph(model: nn.Module) -> ModelProto:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of its deprecation, and of every size of the example that Python sees
         torch.onnx.export(
-            _Padded(model).eval(),
+            _Padded(join_projections(model)).eval(),
             (example, torch.ones_like(example), torch.zeros_like(example))[: len(inputs)],
             file,  # type: ignore[arg-type]  # a path or a file, as its documentation has it
             dynamo=False,

@@ -1,45 +1,48 @@
 """A graph with 8-bit weights, and some of its layers left in float: which, is measured.
 
-ONNX Runtime quantizes: weights when the graph is made, one scale a column (a channel), activations when it is computed,
-one scale a batch ("dynamic"). Weights get 7 bits: on a CPU without VNNI the sum of two products of 8 bits overflows its
-16, so with 8 the answers would depend on the machine, and the gate would vouch for this one alone. The word embeddings
-are quantized too, with one scale for the table; that saves size and no time.
+Weights are rounded with one scale a column (a channel), what is multiplied by them with one scale for all texts
+("static"), as `smoothing` chose it. The product is an operation of ONNX Runtime's own: of products in the standard's
+layout, floats between two roundings, it recognises some, and turns the weights of the others into floats at every call.
+The word embeddings are rounded too, one scale a word; that saves size and no time.
 
-It quantizes everything once. Which layers are taken from that, and which from the float graph, is decided here: the
-two graphs call their tensors by the same names, so a mixed one is made by walking from the outputs back and choosing of
-each tensor which graph makes it.
+Everything is put into 8 bits once. Which layers are taken from that, and which from the float graph, is decided then:
+the two graphs call their tensors by the same names, so a mixed one is made by walking from the outputs back and
+choosing of each tensor which graph makes it.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import tempfile
 import time
 from collections import defaultdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from unmask.exporting.rounding import round_columns, round_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = ["MixedGraph", "float_layers_to_try", "measure_layers"]
+    from unmask.exporting.rounding import InputScale
+    from unmask.exporting.smoothing import SmoothedGraph
+
+__all__ = ["MixedGraph", "float_layers_to_try", "measure_layers", "with_matrix_products"]
 
 _MOST_FLOAT = 2 / 3  # of the weights of products: with more of them in float there is little left of what was asked for
 # Where the measuring of a large model does not come to its end, the layers that usually lose most have had their turn.
-_USUALLY_WORST = ("feed_forward.output", "feed_forward.intermediate", "attention.output", "attention.value")
+_USUALLY_WORST = ("feed_forward.output", "feed_forward.intermediate", "attention.output", "attention.query_key_value")
 
 
 class MixedGraph:
     """A float graph and its quantized twin.
 
     Args:
-        graph: as `make_graph` makes it.
+        graph: as `with_matrix_products` makes it.
+        smoothed: the same, whose products go into 8 bits.
 
     Attributes:
         layers: number of weights of each layer that can be in 8 bits, in the order of the graph. A weight that several
@@ -47,9 +50,9 @@ class MixedGraph:
         tables: those of them that are read and not multiplied by: the word embeddings.
     """
 
-    def __init__(self, graph: ModelProto) -> None:
-        self._float = _with_matrix_products(graph)
-        self._int8 = _quantize(self._float)
+    def __init__(self, graph: ModelProto, smoothed: SmoothedGraph) -> None:
+        self._float = graph
+        self._int8 = _quantize(smoothed)
         self._makers = _makers(self._float), _makers(self._int8)
         sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in self._float.graph.initializer}
         owners: dict[str, str] = {}  # of each weight its layer
@@ -59,13 +62,19 @@ class MixedGraph:
         for node in self._float.graph.node:
             [output, *_] = node.output
             made = self._makers[1].get(output)
-            if node.op_type not in ("MatMul", "Gather") or made is None or made.op_type == node.op_type:
+            if node.op_type not in ("MatMul", "Gather") or made is None or made.input == node.input:
                 continue
             weight = next(name for name in node.input if name in sizes)
             layer = owners.setdefault(weight, _layer_name(node))
             self.layers[layer] = sizes[weight]
             self.tables |= {layer} if node.op_type == "Gather" else set()
             self._outputs[layer].add(output)
+        owner_of = {output: layer for layer, outputs in self._outputs.items() for output in outputs}
+        for node in self._float.graph.node:  # sums with a bias that is another in 8 bits
+            [output, *_] = node.output
+            layer_of_input = next((owner_of[name] for name in node.input if name in owner_of), None)
+            if layer_of_input is not None and self._makers[1][output].input != node.input:
+                self._outputs[layer_of_input].add(output)
 
     def mix(self, float_layers: Collection[str]) -> ModelProto:
         """Make the graph in which these layers are in float, and all others in 8 bits."""
@@ -124,7 +133,7 @@ def measure_layers(
 
 
 def float_layers_to_try(mixed: MixedGraph, losses: Mapping[str, float]) -> list[tuple[str, ...]]:
-    """List which layers to leave in float, one choice after the other: the first 1, 2, 3, 4, 6, 8, ... of a ranking.
+    """List which layers to leave in float, one choice after the other: the first 1, 2, ..., 8, 10, ... of a ranking.
 
     The errors of layers add up like those of independent measurements, by their squares, and what a layer in float
     costs is its weights, in time and size: so layers stand by the square of what they lose for each weight. A
@@ -142,39 +151,84 @@ def float_layers_to_try(mixed: MixedGraph, losses: Mapping[str, float]) -> list[
         if cost <= allowed:
             allowed -= cost
             ranked.append(layer)
-    counts = {1, 3} | {number * 2**power for number in (2, 3) for power in range(16)}
+    counts = {*range(1, 8)} | {number * 2**power for number in (4, 5, 6, 7) for power in range(1, 14)}
     return [tuple(ranked[:count]) for count in sorted({min(count, len(ranked)) for count in counts}) if count]
 
 
-def _quantize(graph: ModelProto) -> ModelProto:
-    """Put all weights of products and of embeddings into 8 bits."""
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def _quantize(smoothed: SmoothedGraph) -> ModelProto:
+    """Put all weights of products, and the word embeddings, into 8 bits."""
+    from onnx import ModelProto, helper
 
-    root.setLevel(logging.ERROR)  # it advises on preparations, at the root logger, that change nothing here
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model.onnx")
-            quantize_dynamic(
-                graph,
-                path,
-                op_types_to_quantize=["MatMul", "Gather"],
-                nodes_to_exclude=[
-                    node.name for node in graph.graph.node if node.op_type == "Gather" and "/word/" not in node.name
-                ],
-                per_channel=True,
-                reduce_range=True,
-                weight_type=QuantType.QInt8,
-            )
-            return onnx.load(path)
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers  # it adds one, by which all that anyone logs would be said twice
+    graph = smoothed.graph
+    made = ModelProto()
+    made.CopyFrom(graph)
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer if len(tensor.dims) == 2}
+    made.graph.ClearField("node")
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    done: set[str] = set()  # weights
+    for node in graph.graph.node:
+        if node.output[0] in smoothed.scales:
+            weight = weights[node.input[1]]
+            if weight.name not in done:
+                _add_weight(made, weight)
+                done.add(weight.name)
+            _add_product(made, node, smoothed.scales[node.output[0]])
+        elif node.op_type == "Gather" and node.input[0] in weights and "/word/" in node.name:
+            _add_table(made, node, weights[node.input[0]])
+        else:
+            made.graph.node.append(node)
+    return made
 
 
-def _with_matrix_products(graph: ModelProto) -> ModelProto:
+def _add_weight(made: ModelProto, weight: TensorProto) -> None:
+    from onnx import numpy_helper
+
+    values, scales = round_columns(numpy_helper.to_array(weight))
+    parts: tuple[tuple[str, NDArray[Any]], ...] = (
+        ("quantized", values),
+        ("scale", scales),
+        ("zero_point", np.zeros(len(scales), np.int8)),
+    )
+    made.graph.initializer.extend(numpy_helper.from_array(part, f"{weight.name}_{what}") for what, part in parts)
+
+
+def _add_product(made: ModelProto, node: NodeProto, scale: InputScale) -> None:
+    """Add a product of rounded numbers, which is a float again."""
+    from onnx import helper, numpy_helper
+
+    states, weight, [output] = node.input[0], node.input[1], node.output
+    rounded, step, zero_point = f"{output}_rounded", f"{output}_step", f"{output}_zero_point"
+    for name, value in ((step, scale.step), (zero_point, scale.zero_point)):
+        made.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    given = [rounded, f"{weight}_quantized", step, f"{weight}_scale", zero_point, f"{weight}_zero_point"]
+    made.graph.node.extend(
+        [
+            helper.make_node("QuantizeLinear", [states, step, zero_point], [rounded], name=f"{node.name}/Round"),
+            helper.make_node("MatMulIntegerToFloat", given, [output], name=node.name, domain="com.microsoft"),
+        ]
+    )
+
+
+def _add_table(made: ModelProto, node: NodeProto, table: TensorProto) -> None:
+    """Add the reading of a table that has one scale a row."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    name, [output] = table.name, node.output
+    values, scales = round_rows(numpy_helper.to_array(table))
+    for what, part in (("quantized", values), ("scale", scales)):
+        made.graph.initializer.append(numpy_helper.from_array(part, f"{name}_{what}"))
+        read = [f"{name}_{what}", node.input[1]]
+        made.graph.node.append(helper.make_node("Gather", read, [f"{output}_{what}"], name=f"{node.name}_{what}"))
+    as_float = f"{output}_float"
+    made.graph.node.extend(
+        [
+            helper.make_node("Cast", [f"{output}_quantized"], [as_float], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [as_float, f"{output}_scale"], [output], name=node.name),
+        ]
+    )
+
+
+def with_matrix_products(graph: ModelProto) -> ModelProto:
     """Write each Gemm as a product and a sum; where it turns its matrix, with one that is turned.
 
     Quantizing does so as well, and in place: that would turn the word embeddings which a head's Gemm reads too.

@@ -57,7 +57,7 @@ class MultiHeadAttention(nn.Module):
 
         With a list, append the attention probabilities to it, (B, N, S, S).
         """
-        query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
+        query, key, value = self.project(hidden)
         if attentions is not None:
             maps = layout.attention_maps(query, key, num_heads=self.num_heads, is_causal=self.is_causal)
             attentions.append(maps)
@@ -67,3 +67,7 @@ class MultiHeadAttention(nn.Module):
         )
         attended: Tensor = self.output(context if rows is None else context.flatten(0, -2).index_select(0, rows))
         return attended
+
+    def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Make the queries, the keys and the values of all heads, (..., D) -> (..., D) each."""
+        return self.query(hidden), self.key(hidden), self.value(hidden)

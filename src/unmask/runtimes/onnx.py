@@ -125,6 +125,17 @@ class OnnxRuntime(Runtime):
         with ThreadPoolExecutor(num_workers) as pool:
             return list(pool.map(lambda one: self._run(self._session_of_one_thread, *one), passes))
 
+    def run_inside(
+        self, names: Sequence[str], input_ids: Ragged, token_type_ids: Ragged
+    ) -> dict[str, NDArray[np.float32]]:
+        """Compute tensors inside the graph, which has to name them among its outputs: each as rows, (rows, K)."""
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+        for chosen in _like_lengths(input_ids.lengths):
+            is_real, given = self._padded(input_ids.take(chosen), token_type_ids.take(chosen))
+            for name, values in zip(names, self._session.run(list(names), given), strict=True):
+                found[name].append(values[is_real] if values.ndim == 3 else values)
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
     def _run(self, session: Any, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
         batches = list(_like_lengths(input_ids.lengths))
         if len(batches) == 1:
@@ -142,13 +153,8 @@ class OnnxRuntime(Runtime):
 
     def _compute(self, session: Any, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
         """Run the graph on sequences as rows of one rectangle, and take what is real out of what it gives."""
-        lengths = input_ids.lengths
-        is_real = np.arange(lengths.max()) < lengths[:, None]  # (B, S)
-        given = {"attention_mask": is_real.astype(np.int64)}
-        for name, values, padding in (("input_ids", input_ids, self._pad_id), ("token_type_ids", token_type_ids, 0)):
-            given[name] = np.full(is_real.shape, padding, np.int64)
-            given[name][is_real] = values.values
-        [output] = session.run([self._output], {name: given[name] for name in self._inputs})
+        is_real, given = self._padded(input_ids, token_type_ids)
+        [output] = session.run([self._output], given)
         output = output.astype(np.float32, copy=False)
         if self.head in SEQUENCE_HEADS:
             return Ragged.of_rows(output)
@@ -158,6 +164,16 @@ class OnnxRuntime(Runtime):
             return Ragged(output[is_real], input_ids.offsets)
         owners = np.repeat(np.arange(len(rows)), rows.lengths)
         return Ragged(output[owners, rows.values], rows.offsets)
+
+    def _padded(self, input_ids: Ragged, token_type_ids: Ragged) -> tuple[NDArray[np.bool_], dict[str, Any]]:
+        """Lay sequences out as rows of one rectangle: which of it is real, (B, S), and what the graph takes."""
+        lengths = input_ids.lengths
+        is_real = np.arange(lengths.max()) < lengths[:, None]
+        given = {"attention_mask": is_real.astype(np.int64)}
+        for name, values, padding in (("input_ids", input_ids, self._pad_id), ("token_type_ids", token_type_ids, 0)):
+            given[name] = np.full(is_real.shape, padding, np.int64)
+            given[name][is_real] = values.values
+        return is_real, {name: given[name] for name in self._inputs}
 
 
 def _open(path: Path, intra_op_threads: int | None) -> Any:

@@ -84,8 +84,8 @@ def export(
 
     Returns:
         What `export.json` in the folder says, with "folder": format, precision, head, model_type, inputs, outputs,
-        max_seq_length, bytes (of the weights and graph), float_layers, batch_difference (in 8 bits between a text alone
-        and in a batch), and under "gate" the texts and the figures.
+        max_seq_length, bytes (of the weights and graph), float_layers, layer_losses, and under "gate" the texts and the
+        figures.
 
     Raises:
         GateError: the model does not agree with the original within the limits.
@@ -191,7 +191,6 @@ def _describe(source: Source, probe: Probe, limits: Limits, made: Made, *, forma
         "bytes": made.num_bytes,
         "float_layers": list(made.float_layers),
         "layer_losses": made.layer_losses,
-        "batch_difference": made.batch_difference,
         "gate": {
             "texts": probe.source,
             "num_texts": probe.num_texts,

@@ -7,32 +7,32 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from unmask.errors import GateError
-from unmask.exporting.gate import Agreement, Limits, compare, compute, worst_of
+from unmask.exporting.gate import Agreement, Limits, compare, compute
 from unmask.exporting.graph import OPSET, input_names, make_graph, output_names
 from unmask.exporting.program import write_program
-from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers
+from unmask.exporting.quantize import MixedGraph, float_layers_to_try, measure_layers, with_matrix_products
+from unmask.exporting.smoothing import inputs_of_products, smooth
 from unmask.files import write_json, write_text
 from unmask.models.registry import export_weights
-from unmask.ragged import Ragged
 from unmask.runtimes.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from onnx import ModelProto
 
     from unmask.exporting.probes import Probe
+    from unmask.ragged import Ragged
     from unmask.workflows.export_probe import Source
 
 __all__ = ["Made", "make_graph_folder", "refusal"]
 
+_SMOOTHED_TOKENS = 2500  # whose hidden states the inputs of products are known by
 _MEASURE_TOKENS, _MEASURE_SECONDS = 1500, 180.0  # a layer's; all layers'
-_BATCHES = (4096, 512, 1)  # tokens; 1 is each text alone
 _OF_VECTORS = ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json")  # sentence-transformers' layout
 
 _log = logging.getLogger("unmask.workflows.export")
@@ -49,8 +49,6 @@ class Made:
         graph: what it takes and gives, if it is a graph.
         float_layers: the layers of a graph in 8 bits that are in float.
         layer_losses: of the layers that were measured, how far each alone moves what the model gives.
-        batch_difference: in 8 bits how far a text alone and in a batch are apart, the largest and the mean difference;
-            None in float.
     """
 
     weights: str
@@ -59,7 +57,6 @@ class Made:
     graph: dict[str, Any] = field(default_factory=dict)
     float_layers: tuple[str, ...] = ()
     layer_losses: dict[str, float] | None = None
-    batch_difference: dict[str, float] | None = None
 
 
 def make_graph_folder(
@@ -133,13 +130,14 @@ def _in_8_bits(
     limits: Limits,
 ) -> Made:
     """Leave one layer after the other in float, those that lose most first, until the graph passes the gate."""
-    mixed = MixedGraph(graph)
+    products = with_matrix_products(graph)
+    mixed = MixedGraph(products, smooth(products, _inputs_inside(products, probe, folder)))
     losses: dict[str, float] | None = None
     choices: list[tuple[str, ...]] = [()]
     while choices:
         float_layers = choices.pop(0)
         tried = mixed.mix(float_layers)
-        found, batch_difference = _judge_in_batches(_open(tried, folder), probe, original, limits)
+        found = compare(probe, original, compute(_open(tried, folder), probe))
         problems = found.problems(limits, is_int8=True)
         said = "; ".join(problems) or f"{found.counted} agree to {found.agreement:.4f}"
         _log.info("in 8 bits, %d layers in float: %s", len(float_layers), said)
@@ -150,7 +148,6 @@ def _in_8_bits(
                 num_bytes={**made.num_bytes, "int8": tried.ByteSize()},
                 float_layers=float_layers,
                 layer_losses=losses,
-                batch_difference=batch_difference,
             )
         if losses is None:
             _log.info("measuring %d layers", len(mixed.layers))
@@ -159,22 +156,15 @@ def _in_8_bits(
     raise refusal(problems, source, "onnx in 8 bits, even with two thirds of its weights in float,")
 
 
-def _judge_in_batches(
-    runtime: OnnxRuntime, probe: Probe, original: Ragged, limits: Limits
-) -> tuple[Agreement, dict[str, float]]:
-    """Compare in large batches, in small ones and each text alone, which differ in 8 bits: the worst figures count.
+def _inputs_inside(graph: ModelProto, probe: Probe, folder: Path) -> dict[str, NDArray[np.float32]]:
+    """What some texts make of the inputs of each product with weights."""
+    from onnx import ModelProto, helper
 
-    It ends with the first that is beyond a limit. The difference is that between a text alone and in a batch.
-    """
-    figures, outputs = [], []
-    for tokens_at_once in _BATCHES:
-        outputs.append(compute(runtime, probe, tokens_at_once=tokens_at_once).values)
-        figures.append(compare(probe, original, Ragged(outputs[-1], original.offsets)))
-        if figures[-1].problems(limits, is_int8=True):
-            break
-    *batched, alone = outputs
-    moved = np.abs(np.stack(batched or [alone]) - alone)
-    return worst_of(figures), {"max_difference": float(moved.max()), "mean_difference": float(moved.mean())}
+    some, names = probe.some(_SMOOTHED_TOKENS), inputs_of_products(graph)
+    told = ModelProto()
+    told.CopyFrom(graph)
+    told.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    return _open(told, folder).run_inside(names, some.input_ids, some.token_type_ids)
 
 
 def _measure(mixed: MixedGraph, probe: Probe, folder: Path) -> dict[str, float]:
