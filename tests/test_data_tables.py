@@ -95,7 +95,7 @@ def test_gzip(tmp_path: Path, name: str) -> None:
     content = {"csv": "text,label\none,1\n", "jsonl": '{"text": "one", "label": 1}\n'}.get(
         name.split(".")[1], "text\tlabel\none\t1\n"
     )
-    table = read_table(write(tmp_path, name, gzip.compress(content.encode())))
+    table = read_table(write(tmp_path, name, gzip.compress(content.encode(), mtime=0)))
     assert (table.column("text"), table.column("label")) == (["one"], ["1"])
 
 
@@ -177,7 +177,7 @@ def test_a_relative_path_is_also_looked_for_in_the_data_folder(tmp_path: Path, m
         ("a.tsv", b"", "the file is empty"),
         ("a.csv", b"\n\r\n", "the file is empty"),
         ("a.jsonl", b"\n \n", "the file is empty"),
-        ("a.tsv.gz", gzip.compress(b""), "the file is empty"),
+        ("a.tsv.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         ("a.tsv", b"text\tlabel\n", "there is a header and no row"),
         ("a.tsv", b"text\tlabel\na\t1\nb\n", "line 3: expected 2 columns ('text', 'label') and found 1"),
         ("a.csv", b'text,label\n"a\nb",1\nc,d,0\n', "line 4: expected 2 columns ('text', 'label') and found 3"),
@@ -195,7 +195,7 @@ def test_a_relative_path_is_also_looked_for_in_the_data_folder(tmp_path: Path, m
         ("a.tsv.gz", b"text\tlabel\na\t1\n", "the file cannot be read: Not a gzipped file"),
         (
             "a.tsv.gz",
-            gzip.compress(b"text\nthe end is cut off\n")[:-9],
+            gzip.compress(b"text\nthe end is cut off\n", mtime=0)[:-9],
             "the file cannot be read: Compressed file ended before",
         ),
         ("a.parquet", b"PAR1 and no more", "the file cannot be read: Parquet magic bytes not found"),

@@ -43,7 +43,7 @@ def count_letters(text: str) -> int:
 def test_plain_text(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf\r\none\r\n two \r\n\r\n \t\r\nthree\r\n\r\n"
     path = write(tmp_path, "a.txt", content)
-    packed = write(tmp_path, "b.txt.gz", gzip.compress(content))
+    packed = write(tmp_path, "b.txt.gz", gzip.compress(content, mtime=0))
     assert list(read_documents([path, packed])) == [
         Document(["one", "two"], str(path), 2),
         Document(["three"], str(path), 6),
@@ -51,7 +51,7 @@ def test_plain_text(tmp_path: Path) -> None:
         Document(["three"], str(packed), 6),
     ]
     assert texts(path, packed, document_per_file=True) == [["one", "two", "three"]] * 2
-    large = write(tmp_path, "c.txt.gz", gzip.compress(content * 100))
+    large = write(tmp_path, "c.txt.gz", gzip.compress(content * 100, mtime=0))
     assert text_size([path, large]) == 101 * len(content)
 
 
@@ -63,7 +63,7 @@ def test_json_lines_parquet_and_saved_data_sets_give_the_same_documents(tmp_path
     contents = ["one\n\ntwo", "하나\r\n둘", "three"]
     lines = "\n\n".join(json.dumps({"id": 7, "content": content}) for content in contents)
     columns = {"id": [7] * 3, "content": contents}
-    jsonl = write(tmp_path, "a.jsonl.gz", gzip.compress(lines.encode()))
+    jsonl = write(tmp_path, "a.jsonl.gz", gzip.compress(lines.encode(), mtime=0))
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     datasets.Dataset.from_dict(columns).save_to_disk(tmp_path / "saved")
     expected = [["one", "two"], ["하나", "둘"], ["three"]]
@@ -142,7 +142,7 @@ def test_long_documents_come_in_parts_and_memory_stays_bounded(tmp_path: Path) -
     ("name", "content", "message"),
     [
         ("a.txt", b"", "there is no text in it"),
-        ("a.txt.gz", gzip.compress(b" \n\r\n"), "there is no text in it"),
+        ("a.txt.gz", gzip.compress(b" \n\r\n", mtime=0), "there is no text in it"),
         ("a.jsonl", b"\n\n", "there is no text in it"),
         ("a.txt", b"one\n\ncaf\xe9\n", "line 3: byte 4 (0xe9) is not UTF-8: save the file as UTF-8"),
         ("a.txt", b"one\ntw\0o\n", "line 2: there is a NUL byte"),
