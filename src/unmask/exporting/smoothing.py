@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto
 
-__all__ = ["FEW", "SmoothedGraph", "inputs_of_products", "smooth"]
+__all__ = ["SmoothedGraph", "inputs_of_products", "smooth"]
 
-FEW = "_few"  # how the names of weights end that stay in float, of channels that are left out
+_FEW, _REST = "_few", "_rest"  # how names end of what is of the channels that are left out, and of the others
 
 _EXPONENTS = (0.4, 0.5, 0.6, 0.7)
 _MOST_LEFT_OUT = 8  # channels
@@ -115,12 +115,12 @@ def smooth(graph: ModelProto, states: Mapping[str, NDArray[np.float32]]) -> Smoo
                 f"{name}_inverse": 1 / found.divisors,
                 f"{name}_smoothed": _multiplied(weight, found.divisors),
                 f"{name}_channels": found.left_out,
-                f"{name}{FEW}": weight[found.left_out],
+                f"{name}{_FEW}": weight[found.left_out],
             }
             made.graph.initializer.extend(numpy_helper.from_array(values, own_name) for own_name, values in own.items())
             changed |= {node.output[0]: list(_smoothed_nodes(node, has_left_out=has_left_out)) for node in nodes}
         found = _measure(inputs, weight, found.divisors)
-        scales |= {f"{node.output[0]}_rest" if has_left_out else node.output[0]: found.scale for node in nodes}
+        scales |= {f"{node.output[0]}{_REST}" if has_left_out else node.output[0]: found.scale for node in nodes}
         for summed in _biases(graph, nodes):
             place = next(place for place, given in enumerate(summed.input) if given in weights)
             corrected = f"{summed.output[0]}_bias"
@@ -149,13 +149,13 @@ def _smoothed_nodes(node: NodeProto, *, has_left_out: bool) -> Iterator[NodeProt
     from onnx import helper
 
     states, weight, [output] = node.input[0], node.input[1], node.output
-    divided, rest, channels, few = f"{output}_divided", f"{output}_rest", f"{output}_channels", f"{output}{FEW}"
+    divided, rest, channels, few = f"{output}_divided", f"{output}{_REST}", f"{output}_channels", f"{output}{_FEW}"
     yield helper.make_node("Mul", [states, f"{weight}_inverse"], [divided], name=f"{node.name}/Divide")
     product = rest if has_left_out else output
     yield helper.make_node("MatMul", [divided, f"{weight}_smoothed"], [product], name=node.name)
     if has_left_out:
         yield helper.make_node("Gather", [states, f"{weight}_channels"], [channels], name=f"{node.name}/Few", axis=-1)
-        yield helper.make_node("MatMul", [channels, f"{weight}{FEW}"], [few], name=f"{node.name}/FewProduct")
+        yield helper.make_node("MatMul", [channels, f"{weight}{_FEW}"], [few], name=f"{node.name}/FewProduct")
         yield helper.make_node("Add", [rest, few], [output], name=f"{node.name}/Sum")
 
 
