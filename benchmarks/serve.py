@@ -7,7 +7,8 @@ HTTP cost is the server's loss. Every request has one text.
   turns with the offline rate: `pipeline` on a list of the same sentences, in this process;
 - under load: meanwhile other clients ask one text after the other, whose answers must be those of `pipeline`;
 - overload: texts of 128 tokens, asked ten times as often as the server can answer, whoever waits for an answer: what is
-  too much must be refused (429) at once, and what is accepted be answered before the deadline;
+  too much must be refused (429) at once, and what is accepted be answered before the deadline. The workers of `hey` ask
+  in step; so a few of them ask often, and not each of very many once a second, all at one moment;
 - memory: what the server's process holds after the first 2,000 of 20,000 requests, and after the last.
 
 Needs a model fine-tuned on CoLA. Run nothing else beside it:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = (1, 16, 64, 256)
 TOO_MUCH = 10  # times what the server can answer
+NUM_ASKING = 64  # workers that wait for no answer, and ask
 LONG_TEXT = 126  # words of one token each, which special ones make 128
 EARLY, ALL = 2_000, 20_000  # requests, where memory is read
 NUM_WATCHED = 50  # texts asked under load
@@ -255,8 +257,8 @@ def overloaded(load: Load, options: argparse.Namespace) -> dict[str, Any]:
     alone = load.wrk([text], 64, options.seconds)
     capacity = alone["requests"] / alone["seconds"]
     queue = json.load(urllib.request.urlopen(f"{load.url}/info", timeout=10))["max_concurrent_requests"]
-    workers = round(queue + TOO_MUCH * capacity)  # those in the queue wait; each other asks once a second
-    rows = load.hey(text, workers=workers, per_second=1, seconds=max(20.0, 2 * options.seconds))
+    often = TOO_MUCH * capacity / NUM_ASKING
+    rows = load.hey(text, workers=queue + NUM_ASKING, per_second=often, seconds=max(20.0, 2 * options.seconds))
     seconds: dict[str, list[float]] = {}
     for row in rows:
         seconds.setdefault(row["status-code"], []).append(float(row["response-time"]))

@@ -40,9 +40,16 @@ class Recording(Runtime):
     passes: list[list[list[int]]] = field(default_factory=list)
     may_run: threading.Event = field(default_factory=threading.Event)
     num_running: int = 0
+    num_threads: int = 1  # type: ignore[assignment]  # of the machine
+    chosen: threading.local = field(default_factory=threading.local)
+    threads_of_passes: list[int] = field(default_factory=list)
+
+    def set_num_threads(self, count: int) -> None:
+        self.chosen.num_threads = count
 
     def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
         self.passes.append([ids.tolist() for ids in input_ids])
+        self.threads_of_passes.append(self.chosen.num_threads)
         self.num_running += 1
         assert self.may_run.wait(20)
         self.num_running -= 1
@@ -334,6 +341,33 @@ def test_two_workers_share_what_there_is(make: Any, runtime: Recording) -> None:
 
     asyncio.run(main())
     assert list(map(len, runtime.passes)) == [4, 4]
+
+
+def test_there_is_a_worker_for_each_core_and_no_more_than_four(make: Any, runtime: Recording) -> None:
+    async def main(num_cores: int) -> int:
+        runtime.num_threads = num_cores
+        return len(make()._threads)
+
+    assert [asyncio.run(main(num_cores)) for num_cores in (1, 2, 4, 16)] == [1, 2, 4, 4]
+
+
+@pytest.mark.parametrize(("threads", "alone", "shared"), [(None, 8, 4), (3, 3, 3)])
+def test_workers_share_the_cores_and_one_that_is_alone_has_all(
+    make: Any, runtime: Recording, threads: int | None, alone: int, shared: int
+) -> None:
+    runtime.num_threads = 8
+    runtime.may_run.set()
+
+    async def main() -> None:
+        batcher = make(workers=2, threads=threads)
+        for inputs in ([100] * 200, [101] * 200, [102]):  # the last has too little for several cores
+            await asyncio.to_thread(wait_until, lambda: batcher._num_idle == 2)
+            await submit(batcher, inputs)
+        await asyncio.to_thread(wait_until, lambda: batcher._num_idle == 2)
+        await gathered(*(submit(batcher, [n] * 200) for n in range(103, 110)))
+
+    asyncio.run(main())
+    assert runtime.threads_of_passes[:4] == [alone, alone, shared, shared]
 
 
 def test_closing_computes_what_was_asked(runtime: Recording) -> None:

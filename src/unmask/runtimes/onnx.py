@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unmask.runtimes.runtime import Pass
 
 __all__ = ["INSTALL", "OnnxRuntime", "is_graph_alone"]
 
@@ -91,18 +89,19 @@ class OnnxRuntime(Runtime):
         self.head = _head_of(self.config, folder)
         self.max_seq_length = _max_seq_length(folder)
         self._pad_id = self.config.get("pad_token_id") or 0  # any will do: no token attends to padding
-        self._session = _open(path, intra_op_threads)
-        self._num_workers = intra_op_threads or len(os.sched_getaffinity(0))
-        self._session_of_one_thread: Any = None  # opened when it is needed
+        self._num_threads = intra_op_threads or len(os.sched_getaffinity(0))
+        session = _open(path, intra_op_threads)
+        self._sessions = {self._num_threads: session}  # by their threads; others are opened when they are needed
         self._opening = threading.Lock()
-        self._inputs = {given.name for given in self._session.get_inputs()}
+        self._chosen = threading.local()
+        self._inputs = {given.name for given in session.get_inputs()}
         if "input_ids" not in self._inputs or not self._inputs.issubset(_INPUTS):
             raise CheckpointError(
                 f"{path}: it takes {', '.join(sorted(self._inputs))}, and only {', '.join(_INPUTS)} can be given: "
                 "export the model again"
             )
         self._output = "last_hidden_state" if self.head == "encoder" else "logits"
-        outputs = {output.name: len(output.shape) for output in self._session.get_outputs()}
+        outputs = {output.name: len(output.shape) for output in session.get_outputs()}
         axes = (2,) if self.head in SEQUENCE_HEADS else (2, 3) if self.head == "replaced-token" else (3,)
         if outputs.get(self._output) not in axes:
             found = ", ".join(f"{name} of {count} axes" for name, count in outputs.items())
@@ -111,19 +110,28 @@ class OnnxRuntime(Runtime):
                 f"{path}: it gives {found}, and not {wanted}, as {self.head} does: export the model again"
             )
 
-    def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
-        return self._run(self._session, input_ids, token_type_ids, rows)
+    @property
+    def num_threads(self) -> int:
+        count: int = getattr(self._chosen, "num_threads", self._num_threads)
+        return count
 
-    def run_passes(self, passes: Sequence[Pass]) -> list[Ragged]:
-        """Compute several passes, a thread and a core each, which need not wait for one another in each layer."""
-        num_workers = min(len(passes), self._num_workers)
-        if num_workers < 2:
-            return super().run_passes(passes)
+    def set_num_threads(self, count: int) -> None:
+        self._chosen.num_threads = count
         with self._opening:
-            if self._session_of_one_thread is None:
-                self._session_of_one_thread = _open(self._path, 1)
-        with ThreadPoolExecutor(num_workers) as pool:
-            return list(pool.map(lambda one: self._run(self._session_of_one_thread, *one), passes))
+            if count not in self._sessions:
+                self._sessions[count] = _open(self._path, count)
+
+    def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
+        batches = list(_like_lengths(input_ids.lengths))
+        if len(batches) == 1:
+            return self._compute(input_ids, token_type_ids, rows)
+        outputs = [
+            self._compute(
+                input_ids.take(chosen), token_type_ids.take(chosen), None if rows is None else rows.take(chosen)
+            )
+            for chosen in batches
+        ]
+        return Ragged.concatenate(outputs).take(np.argsort(np.concatenate(batches)))
 
     def run_inside(
         self, names: Sequence[str], input_ids: Ragged, token_type_ids: Ragged
@@ -136,25 +144,10 @@ class OnnxRuntime(Runtime):
                 found[name].append(values[is_real] if values.ndim == 3 else values)
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
-    def _run(self, session: Any, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
-        batches = list(_like_lengths(input_ids.lengths))
-        if len(batches) == 1:
-            return self._compute(session, input_ids, token_type_ids, rows)
-        outputs = [
-            self._compute(
-                session,
-                input_ids.take(chosen),
-                token_type_ids.take(chosen),
-                None if rows is None else rows.take(chosen),
-            )
-            for chosen in batches
-        ]
-        return Ragged.concatenate(outputs).take(np.argsort(np.concatenate(batches)))
-
-    def _compute(self, session: Any, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
+    def _compute(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None) -> Ragged:
         """Run the graph on sequences as rows of one rectangle, and take what is real out of what it gives."""
         is_real, given = self._padded(input_ids, token_type_ids)
-        [output] = session.run([self._output], given)
+        [output] = self._session.run([self._output], given)
         output = output.astype(np.float32, copy=False)
         if self.head in SEQUENCE_HEADS:
             return Ragged.of_rows(output)
@@ -164,6 +157,10 @@ class OnnxRuntime(Runtime):
             return Ragged(output[is_real], input_ids.offsets)
         owners = np.repeat(np.arange(len(rows)), rows.lengths)
         return Ragged(output[owners, rows.values], rows.offsets)
+
+    @property
+    def _session(self) -> Any:
+        return self._sessions[self.num_threads]
 
     def _padded(self, input_ids: Ragged, token_type_ids: Ragged) -> tuple[NDArray[np.bool_], dict[str, Any]]:
         """Lay sequences out as rows of one rectangle: which of it is real, (B, S), and what the graph takes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +13,10 @@ from unmask.ragged import Ragged, offsets_of
 from unmask.runtimes.runtime import SEQUENCE_HEADS, Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import nn
-
-    from unmask.runtimes.runtime import Pass
 
 __all__ = ["TorchRuntime"]
 
-_MOST_WORKERS = 8  # more would wait for one another's Python
 _OUTPUTS = {"encoder": "last_hidden_state", "pre-training": "prediction_logits"}  # of the others it is "logits"
 
 
@@ -42,7 +36,7 @@ class TorchRuntime(Runtime):
         self._takes_rows = "rows" in inspect.signature(model.forward).parameters
 
     def run(self, input_ids: Ragged, token_type_ids: Ragged, rows: Ragged | None = None) -> Ragged:
-        device = next(self.model.parameters()).device
+        device = self._device
         batch = pack(input_ids, token_type_ids).to(device)
         lengths = np.ones(len(input_ids), np.int64) if self.head in SEQUENCE_HEADS else input_ids.lengths
         flat = None
@@ -58,19 +52,14 @@ class TorchRuntime(Runtime):
                 values = values[:, None]
             return Ragged(values.float().cpu().numpy(), offsets_of(lengths))
 
-    def run_passes(self, passes: Sequence[Pass]) -> list[Ragged]:
-        """Compute several passes: on a CPU a thread and a core each, which need not wait for one another in each layer.
+    @property
+    def num_threads(self) -> int:
+        return torch.get_num_threads() if self._device.type == "cpu" else 1
 
-        Meanwhile torch has one thread for each pass, or as many as there are cores for it.
-        """
-        num_threads = torch.get_num_threads()
-        num_workers = min(len(passes), num_threads, _MOST_WORKERS)
-        if num_workers < 2 or next(self.model.parameters()).device.type != "cpu":
-            return super().run_passes(passes)
-        with ThreadPoolExecutor(
-            num_workers, initializer=torch.set_num_threads, initargs=(num_threads // num_workers,)
-        ) as pool:
-            try:
-                return list(pool.map(lambda one: self.run(*one), passes))
-            finally:
-                torch.set_num_threads(num_threads)
+    def set_num_threads(self, count: int) -> None:
+        if self._device.type == "cpu":
+            torch.set_num_threads(count)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device

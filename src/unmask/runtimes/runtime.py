@@ -6,6 +6,7 @@ Axes: B sequences, K numbers a row: labels, words of the vocabulary, or the hidd
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = ["SEQUENCE_HEADS", "Runtime", "RuntimeName"]
 
 RuntimeName = Literal["torch", "onnx"]
 
+_MOST_WORKERS = 8  # more would wait for one another's Python
 SEQUENCE_HEADS = ("sequence-classification", "next-sentence")  # those that say one thing of a whole sequence
 
 Pass = tuple[Ragged, Ragged, Ragged | None]
@@ -26,7 +28,7 @@ Pass = tuple[Ragged, Ragged, Ragged | None]
 
 
 class Runtime(ABC):
-    """A model that is ready to be asked. It keeps no state between calls, so threads may share one.
+    """A model that is ready to be asked. Threads may share one: a call leaves nothing behind that another would see.
 
     Attributes:
         head: key of `unmask.models.registry.HEADS`; "encoder" gives hidden states.
@@ -79,5 +81,27 @@ class Runtime(ABC):
         return Ragged.concatenate(self.run_passes(passes)).take(np.argsort(by_length))
 
     def run_passes(self, passes: Sequence[Pass]) -> list[Ragged]:
-        """Compute several passes, side by side where that is faster."""
-        return [self.run(*one) for one in passes]
+        """Compute several passes: on a CPU a thread and a core each, which need not wait for one another in each layer.
+
+        Where there are more cores than passes, each has several threads.
+        """
+        num_threads = self.num_threads
+        num_workers = min(len(passes), num_threads, _MOST_WORKERS)
+        if num_workers < 2:
+            return [self.run(*one) for one in passes]
+        with ThreadPoolExecutor(
+            num_workers, initializer=self.set_num_threads, initargs=(num_threads // num_workers,)
+        ) as pool:
+            try:
+                return list(pool.map(lambda one: self.run(*one), passes))
+            finally:
+                self.set_num_threads(num_threads)  # torch gives threads that are yet to come what was set last
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute a pass which the calling thread asks for; 1 where it is not they that compute."""
+        return 1
+
+    def set_num_threads(self, count: int) -> None:
+        """Have passes that the calling thread asks for be computed by so many threads from now on."""
+        return

@@ -11,6 +11,9 @@ one that is due first goes first. Short requests so overtake long ones, but each
 a flight: one call of the tokenizer, one of whatever comes after the model. Its sequences are computed beside those of
 other flights, shortest first, a pass of `max_batch_tokens` at a time, and a long flight lets shorter ones in between.
 
+**Cores.** Several threads take from the queue, and compute side by side, each with its share of the cores: they need
+not wait for one another in each layer. One that finds no other at work has all cores, if it has enough for them.
+
 **Failures.** Where a flight or a pass fails it is halved, and each half tried again, until the request that fails is
 alone; nobody else notices. Where nobody waits for an answer any more, because the client went or the deadline passed,
 nothing more is computed for it.
@@ -19,10 +22,12 @@ nothing more is computed for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -44,6 +49,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Batcher"]
 
+_BEHIND = 5  # of priorities, 19 of which are below the usual one
+_MOST_WORKERS = 4  # more would wait for one another's Python
+_TOKENS_WORTH_CORES = 64  # of a pass: with fewer, cores wait for one another longer than they compute
 _BYTES_OF_A_TOKEN = 4  # of JSON: English has about 4, Korean 3 a syllable, which is one token or two
 
 
@@ -53,11 +61,10 @@ class Batcher:
     Requests come from one event loop; only that touches what is not guarded by the condition.
 
     Args:
-        runtime: computes; its `run` is called by all threads.
+        runtime: computes; asked by all threads.
         settings: the limits.
         metrics: where to count.
         name: of the model there.
-        prepare: called first by each thread.
     """
 
     def __init__(
@@ -67,9 +74,8 @@ class Batcher:
         metrics: Metrics,
         *,
         name: str = "model",
-        prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        self._runtime, self._settings, self._prepare = runtime, settings, prepare
+        self._runtime, self._settings = runtime, settings
         self._refused, self._tokens = metrics.refused.labels(name), metrics.tokens.labels(name)
         self._batch_tokens, self._batch_texts = metrics.batch_tokens.labels(name), metrics.batch_texts.labels(name)
         metrics.queue_requests.labels(name).set_function(lambda: self.num_requests)
@@ -79,8 +85,12 @@ class Batcher:
         self._is_waking = False
         self._numbers = itertools.count()
         self._inbox: deque[tuple[float, int, Asked]] = deque()  # from the event loop to whichever thread comes first
+        num_cores = runtime.num_threads
+        num_workers = settings.workers or min(num_cores, _MOST_WORKERS)
+        self._cores_alone = settings.threads or num_cores
+        self._cores_shared = settings.threads or max(1, num_cores // num_workers)
         self._threads = [threading.Thread(target=self._work, name=f"{name} {number}", daemon=True)
-                         for number in range(settings.workers)]  # fmt: skip
+                         for number in range(num_workers)]  # fmt: skip
         # Guarded by the condition:
         self._condition = threading.Condition()
         self._queue: list[tuple[float, int, Asked]] = []
@@ -177,10 +187,13 @@ class Batcher:
     # In the threads.
 
     def _work(self) -> None:
-        self._prepare()
+        _step_back()
+        self._runtime.set_num_threads(self._cores_shared)  # the first time it may take a while
         flights: list[Flight] = []
-        while (groups := self._take(flights)) is not None:
+        while (taken := self._take(flights)) is not None:
+            groups, has_all_cores = taken
             try:
+                self._runtime.set_num_threads(self._cores_alone if has_all_cores else self._cores_shared)
                 for group in groups:
                     flights += Flight.begin(group)
                 flights = self._compute([flight for flight in flights if flight.is_awaited])
@@ -190,14 +203,15 @@ class Batcher:
                     asked.fail(error)
                 flights = []
 
-    def _take(self, flights: Sequence[Flight]) -> list[list[Asked]] | None:
+    def _take(self, flights: Sequence[Flight]) -> tuple[list[list[Asked]], bool] | None:
         """Wait until there is something to compute, and take those requests that belong into the next pass.
 
         Args:
             flights: of this thread, which go on.
 
         Returns:
-            Groups of requests that are answered together; None when it is time to end.
+            Groups of requests that are answered together, and whether they should have all cores: no other thread is at
+            work, nor has anything to take; None when it is time to end.
         """
         with self._condition:
             while not self._queue and not self._inbox and not flights:
@@ -226,7 +240,9 @@ class Batcher:
                     groups.setdefault(key, []).append(asked)
                     room -= asked.num_tokens
                     share -= asked.num_tokens
-            return list(groups.values())
+            is_alone = not self._queue and self._num_idle == len(self._threads) - 1
+            taken = itertools.chain(flights, *groups.values())
+            return list(groups.values()), is_alone and sum(one.num_tokens for one in taken) >= _TOKENS_WORTH_CORES
 
     def _compute(self, flights: list[Flight]) -> list[Flight]:
         """Compute one pass; returns the flights that go on."""
@@ -270,3 +286,9 @@ class Batcher:
             (part, outputs.take(np.arange(*bound)))
             for part, bound in zip(parts, itertools.pairwise(bounds), strict=True)
         ]
+
+
+def _step_back() -> None:
+    """Let the thread that reads requests go first: so it refuses what is too much at once, however busy the cores."""
+    with contextlib.suppress(OSError, AttributeError):  # where a thread has no priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)

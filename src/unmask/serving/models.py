@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,7 @@ from unmask.serving.batcher import Batcher
 from unmask.serving.errors import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from unmask.pipelines import OpenModel
     from unmask.runtimes import RuntimeName
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
     from unmask.serving.settings import ServeSettings
 
 __all__ = ["Models", "ServedModel", "named_models", "open_models"]
-
-_BEHIND = 5  # of priorities, 19 of which are below the usual one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +54,7 @@ class Models:
                 name=name,
                 model=model,
                 pipelines={task: pipeline_class(task)(model) for task in TASKS_OF_HEAD[model.runtime.head]},
-                batcher=Batcher(model.runtime, settings, metrics, name=name, prepare=_preparation(model, settings)),
+                batcher=Batcher(model.runtime, settings, metrics, name=name),
             )
             for name, model in opened.items()
         }
@@ -135,22 +130,3 @@ def _named(model: str | Path) -> tuple[str, str | Path]:
     if equals and name and path and not Path(model).exists():
         return name, path
     return Path(model).name or Path(model).resolve().name, model
-
-
-def _preparation(model: OpenModel, settings: ServeSettings) -> Callable[[], None]:
-    """Make what each thread of a model calls first.
-
-    It steps back behind the thread that reads requests, which so refuses what is too much at once, however busy the
-    cores are; and torch keeps the number of its threads for each thread.
-    """
-    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.workers)
-
-    def prepare() -> None:
-        with contextlib.suppress(OSError, AttributeError):  # where a thread has no priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
-        if model.pretrained is not None and (settings.threads is not None or settings.workers > 1):
-            import torch
-
-            torch.set_num_threads(threads)
-
-    return prepare

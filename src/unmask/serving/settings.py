@@ -46,8 +46,9 @@ class ServeSettings:
         deadline_seconds: from the arrival of a request to its answer; past it, it leaves the queue and is answered 504.
         drain_seconds: that /health says 503 before the port is closed, so that a load balancer notices.
         max_new_tokens: that one request to /generate may ask for.
-        workers: passes of one model that are computed side by side.
-        threads: cores of one pass on torch; None shares the cores among the workers.
+        workers: passes of one model that are computed side by side, if enough is asked; None is one for each core, 4 at
+            most, or 1 on a GPU.
+        threads: cores of one pass; None is all for a pass that is alone, and a share for each of several.
 
     Raises:
         SettingsError: a value is outside its range.
@@ -67,7 +68,7 @@ class ServeSettings:
     deadline_seconds: float = 30.0
     drain_seconds: float = 0.0
     max_new_tokens: int = 256
-    workers: int = 1
+    workers: int | None = None
     threads: int | None = None
 
     def __post_init__(self) -> None:
