@@ -6,6 +6,7 @@ Run: pytest tests/test_workflows_export.py
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -311,14 +312,32 @@ def test_the_gate_asks_given_texts_or_labelled_ones(place: Path, tmp_path: Path)
     assert (report["gate"]["num_texts"], report["gate"]["float32"]["counted"]) == (12, "answers")
 
 
+def run_with_dev(place: Path, run: Path, *files: str) -> Path:
+    """The run of `place`, as if it had had these files for dev."""
+    settings = json.loads((place / "run" / "config.json").read_text())
+    run.mkdir()
+    (run / "model").symlink_to(place / "run" / "model")
+    (run / "config.json").write_text(json.dumps(settings | {"dev": list(files)}))
+    return run
+
+
+def test_all_files_of_a_dev_set_are_asked_and_of_a_large_one_texts_from_all_over_it(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = str(place / "dev.tsv")
+    other = shutil.copyfile(one, tmp_path / "other.tsv")
+    run = run_with_dev(place, tmp_path / "run", one, str(other))
+    gate = export(run, output_dir=tmp_path / "all")["gate"]
+    assert (gate["texts"], gate["num_texts"]) == (f"{one}, {other}, the run's dev set", 100)
+    monkeypatch.setattr("unmask.workflows.export_probe._DEV_TEXTS", 75)
+    gate = export(run, output_dir=tmp_path / "some")["gate"]
+    assert (gate["texts"], gate["num_texts"]) == (f"{one}, {other}, 75 texts of 100 of the run's dev set", 75)
+
+
 def test_a_dev_set_that_has_gone_is_told_and_built_in_texts_are_asked(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = json.loads((place / "run" / "config.json").read_text())
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "model").symlink_to(place / "run" / "model")
-    (run / "config.json").write_text(json.dumps(settings | {"dev": ["gone.tsv"]}))
+    run = run_with_dev(place, tmp_path / "run", "gone.tsv")
     report = export(run, output_dir=tmp_path / "onnx")
     assert report["gate"]["texts"] == "built-in texts"
     assert report["gate"]["num_texts"] > 100

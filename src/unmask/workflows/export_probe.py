@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "find_probe", "load_source"]
 
 _BUILT_IN = "built-in texts"
-_DEV_TEXTS = 1000  # of a run's own dev set, where nobody gives texts
+_DEV_TEXTS = 2000  # of a run's own dev set, where nobody gives texts
 
 _log = logging.getLogger(__name__)
 
@@ -167,20 +167,36 @@ def find_probe(
         return _task_probe(trained, examples, name, is_labelled=True)
     if texts is not None:
         return _task_probe(trained, _examples(trained, _read_texts(texts, columns, data_dir)), texts, is_labelled=False)
-    for dev in trained.run.get("dev") or []:
-        try:
-            examples = trained.read(dev, columns=columns, column_names=column_names, data_dir=data_dir)
-        except DataError as error:  # it has gone, or changed since
-            _log.warning("the run's dev set cannot be asked, so built-in texts are: %s", error)
-            continue
-        step = -(-len(examples) // _DEV_TEXTS)
-        which = "the run's dev set" if step == 1 else f"the run's dev set, one text of {step}"
-        return _task_probe(trained, examples[::step], f"{dev}, {which}", is_labelled=True)
+    if (probe := _dev_probe(trained, columns, column_names, data_dir)) is not None:
+        return probe
     asked: Sequence[Any] = built_in_pairs() if source.reads_pairs else built_in_texts()
     if source.head == "question-answering":
         asked = built_in_questions()
     given = [parse_text(one, source=_BUILT_IN, line=line, pair="may") for line, one in enumerate(asked, start=1)]
     return _task_probe(trained, _examples(trained, given), _BUILT_IN, is_labelled=False)
+
+
+def _dev_probe(
+    trained: Trained, columns: Columns, column_names: Sequence[str] | None, data_dir: Path | None
+) -> TaskProbe | None:
+    """Ask what the run had for dev, all its files; None where it had nothing, or that has gone or changed since."""
+    files = [str(file) for file in trained.run.get("dev") or []]
+    try:
+        examples = [
+            example
+            for file in files
+            for example in trained.read(file, columns=columns, column_names=column_names, data_dir=data_dir)
+        ]
+    except DataError as error:
+        _log.warning("the run's dev set cannot be asked, so built-in texts are: %s", error)
+        return None
+    if not examples:
+        return None
+    which = "the run's dev set"
+    if len(examples) > _DEV_TEXTS:
+        which = f"{_DEV_TEXTS:,} texts of {len(examples):,} of the run's dev set"
+        examples = [examples[number * len(examples) // _DEV_TEXTS] for number in range(_DEV_TEXTS)]
+    return _task_probe(trained, examples, f"{', '.join(files)}, {which}", is_labelled=True)
 
 
 def _read_texts(path: str, columns: Columns, data_dir: Path | None) -> list[TextInput]:
