@@ -14,6 +14,7 @@ import uvicorn
 
 from unmask.pipelines import open_model
 from unmask.serving import ServeSettings, make_app
+from unmask.serving.protocol import make_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,8 +55,10 @@ def serving(models: Mapping[str, Path | OpenModel], **settings: Any) -> Iterator
     opened = {name: open_model(model, device="cpu") if not hasattr(model, "runtime") else model
               for name, model in models.items()}  # fmt: skip
     app = make_app(opened, ServeSettings(**settings))
+    protocol = make_protocol(app.state.settings.body_seconds)
+    config = uvicorn.Config(app, log_level="critical", http=protocol, ws="none")
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         wait_until(lambda: server.started)

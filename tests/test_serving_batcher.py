@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -368,6 +369,66 @@ def test_workers_share_the_cores_and_one_that_is_alone_has_all(
 
     asyncio.run(main())
     assert runtime.threads_of_passes[:4] == [alone, alone, shared, shared]
+
+
+def test_nothing_is_begun_for_who_has_gone_and_what_takes_long_lets_others_in_between(
+    make: Any, runtime: Recording
+) -> None:
+    runtime.may_run.set()
+    begun: list[str] = []
+    may_go_on = threading.Event()
+
+    def slow_steps(inputs: Sequence[Any], options: Any) -> Iterator[Any]:
+        begun.append(options)
+        assert may_go_on.wait(20)
+        time.sleep(0.06)  # longer than all Python before a pass may take
+        yield from ()
+        return inputs
+
+    def quick_steps(inputs: Sequence[Any], options: Any) -> Steps[list[Any]]:
+        results = yield from doubled(inputs, options)
+        begun.append("quick is done")
+        return results
+
+    async def main() -> None:
+        batcher = make(workers=1)
+        answers = {name: submit(batcher, [1] * 400, steps=slow_steps, options=name) for name in "abcd"}
+        await asyncio.to_thread(wait_until, lambda: begun == ["a"])
+        answers.pop("b").cancel()
+        quick = submit(batcher, [5], steps=quick_steps)
+        await asyncio.sleep(0)
+        may_go_on.set()
+        await gathered(*answers.values(), quick)
+
+    asyncio.run(main())
+    assert begun == ["a", "c", "quick is done", "d"]
+
+
+def test_new_tokens_count_as_work(make: Any, runtime: Recording) -> None:
+    async def main() -> None:
+        batcher = make(max_queue_tokens=300)
+        first = batcher.submit(doubled, [[1]], None, num_bytes=4, num_new_tokens=250)
+        with pytest.raises(Refusal, match="too many requests"):
+            batcher.submit(doubled, [[1]], None, num_bytes=4, num_new_tokens=60)
+        runtime.may_run.set()
+        await first
+
+    asyncio.run(main())
+
+
+def test_abandoned_requests_are_told(make: Any, runtime: Recording) -> None:
+    async def main() -> None:
+        batcher = make(workers=1)
+        answers = [await occupy(batcher, runtime), submit(batcher, [2])]
+        batcher.abandon(Refusal(503, "Unhealthy", "gone"))
+        for answer in answers:
+            with pytest.raises(Refusal, match="gone"):
+                await answer
+        runtime.may_run.set()
+        await asyncio.to_thread(wait_until, lambda: batcher._num_idle == 1)
+        assert runtime.passes == [[[1]]]
+
+    asyncio.run(main())
 
 
 def test_closing_computes_what_was_asked(runtime: Recording) -> None:

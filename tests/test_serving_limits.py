@@ -11,20 +11,24 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from served import error_of, serving, wait_until
 from tiny_families import save_tiny
 from unmask.errors import SettingsError
 from unmask.pipelines import open_model
+from unmask.ragged import Ragged
 from unmask.serving import ServeSettings
+from unmask.serving.errors import Refusal
+from unmask.serving.reading import read_json
+from unmask.serving.routes import answers, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from served import Served
     from unmask.pipelines import OpenModel
-    from unmask.ragged import Ragged
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,81 @@ def test_only_what_is_said_to_be_json_is_read(served: Served) -> None:
         response = served.client.post("/predict", content=b'{"inputs": "a"}', headers={"Content-Type": given})
         assert error_of(response)[:2] == (415, "Validation")
     assert served.send(b'{"inputs": "a"}', **{"Content-Type": "Application/JSON; charset=utf-8"}).status_code == 200
+    for headers in ({"Content-Type": "application/json; charset=utf-16"}, {"Content-Encoding": "gzip"}):
+        assert error_of(served.send(b'{"inputs": "a"}', **headers))[:2] == (415, "Validation")
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/tokenize", b'{"inputs":[' + b"1," * 400_000 + b"1]}"),
+        ("/decode", b'{"ids":[' + b'"",' * 300_000 + b"1]}"),
+        ("/decode", b'{"ids":[' + b"-1," * 300_000 + b"1]}"),
+        ("/answer", b'{"inputs":[' + b"{}," * 300_000 + b"{}]}"),
+        ("/predict", b'{"inputs":[' + b"[1]," * 200_000 + b"[1]]}"),
+        ("/tag", b"{" + b",".join(b'"%x":0' % number for number in range(100_000)) + b"}"),
+    ],
+)
+def test_a_body_of_nothing_but_mistakes_is_refused_at_the_first(path: str, content: bytes) -> None:
+    body_type = next(route.body_type for route in (*answers.router.routes, *tokens.router.routes) if route.path == path)
+    began = time.process_time()
+    with pytest.raises(Refusal) as refused:
+        read_json(content, body_type)
+    seconds = time.process_time() - began
+    assert refused.value.status == 422
+    assert len(refused.value.message) < 500
+    began = time.process_time()
+    json.loads(content)
+    assert seconds < 20 * (time.process_time() - began)  # it takes thousands of times as long to write all down
+
+
+def test_the_head_of_a_request_is_small_and_comes_in_time(served: Served) -> None:
+    with served.connect() as large, pytest.raises(OSError):  # noqa: PT012 - whichever piece is refused
+        large.sendall(b"GET /health HTTP/1.1\r\n")
+        for _ in range(1000):
+            large.sendall(b"X-Long: " + b"x" * 10_000 + b"\r\n")
+    with served.connect() as idle, served.connect() as slow_head:
+        slow_head.sendall(b"GET /hea")
+        for connection in (idle, slow_head):
+            assert connection.recv(100) == b""  # closed
+    assert served.client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /health HTTP/1.1\r\nX: " + b"x" * 65_536 + b"\r\nY: " + b"y" * 65_536 + b"\r\nZ: z\r\n\r\n", 431),
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400),
+    ],
+)
+def test_what_is_no_request_is_told_so_in_json(served: Served, sent: bytes, status: int) -> None:
+    with served.connect() as connection:
+        for first in range(0, len(sent), 40_000):
+            connection.sendall(sent[first : first + 40_000])
+            time.sleep(0.02)
+        head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-length: %d" % len(body) in head
+    assert json.loads(body)["error_type"] == "Validation"
+
+
+def test_a_model_that_gives_no_numbers(model: OpenModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, bad = model.runtime.run, model.tokenizer.token_to_id("tiger")
+
+    def broken(input_ids: Ragged, *others: Any) -> Ragged:
+        outputs = run(input_ids, *others)
+        values = np.where((bad == input_ids.values).any(), np.nan, outputs.values)
+        return Ragged(values.astype(np.float32), outputs.offsets)
+
+    monkeypatch.setattr(model.runtime, "run", broken)
+    with serving({"bert": model}) as served:
+        assert error_of(served.ask("/predict", {"inputs": "the tiger"}))[:2] == (424, "Backend")
+        assert served.ask("/predict", {"inputs": "the cat"}).status_code == 200
+
+
+def test_health_and_info_may_be_asked_for_their_heads(served: Served) -> None:
+    assert [served.client.head(path).status_code for path in ("/health", "/info")] == [200, 200]
 
 
 def test_routes_and_methods_there_are_not(served: Served) -> None:
@@ -142,11 +221,17 @@ def test_the_key(model: OpenModel) -> None:
     with serving({"bert": model}, api_key="secret") as served:
         assert served.ask("/predict", {"inputs": "a dog"}).status_code == 200
         for given in ("", "Bearer wrong", "secret", "Bearer", "Basic secret"):
-            for path in ("/predict", "/info", "/metrics", "/docs", "/openapi.json", "/", "/nothing"):
+            for path in ("/predict", "/info", "/metrics", "/", "/nothing"):
                 response = served.client.get(path, headers={"Authorization": given})
                 assert error_of(response)[:2] == (401, "Unauthorized")
                 assert response.headers["www-authenticate"] == "Bearer"
-        assert served.client.get("/health", headers={"Authorization": ""}).status_code == 200
+        for path in ("/health", "/docs", "/openapi.json"):
+            assert served.client.get(path, headers={"Authorization": ""}).status_code == 200
+        assert served.client.get("/info", headers={"Authorization": "bearer  secret"}).status_code == 200
+        document = served.client.get("/openapi.json").json()
+        assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+        assert document["paths"]["/predict"]["post"]["security"] == [{"HTTPBearer": []}]
+        assert "security" not in document["paths"]["/health"]["get"]
 
 
 def test_no_page_of_another_origin_may_ask_unless_told(model: OpenModel) -> None:

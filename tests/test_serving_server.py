@@ -25,6 +25,7 @@ from served import error_of, serving, wait_until
 from tiny import without_torch
 from tiny_families import save_tiny
 from unmask import hub, pipeline, serve
+from unmask.cli.serve import run as run_command
 from unmask.errors import CheckpointError, SettingsError
 from unmask.pipelines import open_model
 from unmask.serving.models import named_models, open_models
@@ -112,8 +113,32 @@ def test_a_model_that_computes_no_numbers_is_refused(classifier: Path, tmp_path:
             if "token" in file.name or file.name == "vocab.txt"
         ],
     )
-    with pytest.raises(CheckpointError, match=r"nan.*: it computes no numbers \(NaN\)"):
+    with pytest.raises(CheckpointError, match=r"nan.*: .*norm\.weight holds NaN or infinity: its weights are damaged"):
         open_models({"nan": folder}, device="cpu")
+
+
+def test_a_second_signal_does_not_wait(classifier: Path) -> None:
+    command = [sys.executable, "-c", SLOW, f"name={classifier}", "--port", "0", "--device", "cpu"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[4]
+        with httpx2.Client(base_url=url, timeout=30) as client, ThreadPoolExecutor(6) as clients:
+            accepted = [clients.submit(client.post, "/predict", json={"inputs": "the dog"}) for _ in range(6)]
+            wait_until(lambda: 'queue_requests{model="name"} 6.0' in client.get("/metrics").text)
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: client.get("/health").status_code == 503)
+            process.send_signal(signal.SIGTERM)
+            responses = [one.result() for one in accepted]
+        assert {error_of(one)[:2] for one in responses if one.status_code != 200} == {(503, "Unhealthy")}
+        assert process.wait(20) == 130
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_an_empty_key_is_refused(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNMASK_API_KEY", "")
+    with pytest.raises(SettingsError, match="UNMASK_API_KEY is empty"):
+        run_command([str(classifier), "--port", "0"])
 
 
 def test_a_port_that_is_taken(classifier: Path) -> None:

@@ -60,7 +60,9 @@ def run(arguments: Sequence[str]) -> None:
 
 def _read_key(path: Path | None) -> str | None:
     if path is None:
-        return os.environ.get(_KEY) or None
+        if (key := os.environ.get(_KEY)) == "":
+            raise SettingsError(f"{_KEY} is empty: put the key into it, or unset it to serve without one")
+        return key
     lines = path.read_text(encoding="utf-8").splitlines()
     if not lines or not lines[0].strip():
         raise SettingsError(f"{path}: its first line should be the key, and is empty")

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from unmask.serving.errors import Refusal
@@ -28,16 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["make_app"]
 
+_TEXT_HEADER = {"schema": {"type": "string"}}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "The body is no JSON, or there is nothing to answer."},
-    401: {"description": "The key is missing or wrong."},
+    401: {"description": "The key is missing or wrong.", "headers": {"WWW-Authenticate": _TEXT_HEADER}},
     404: {"description": "There is no such model."},
     408: {"description": "The body did not arrive in time."},
     413: {"description": "The body, the number of texts or a text is too long."},
     415: {"description": "The body is not said to be JSON."},
     422: {"description": "The body cannot be asked."},
     424: {"description": "The model could not compute it."},
-    429: {"description": "Too much is waiting; Retry-After says when to come again."},
+    429: {
+        "description": "Too much is waiting; Retry-After says when to come again.",
+        "headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
+    },
     503: {"description": "The server is closing."},
     504: {"description": "There was no answer before the deadline."},
 }
@@ -71,6 +76,7 @@ def make_app(models: Mapping[str, OpenModel], settings: ServeSettings | None = N
     app = FastAPI(
         title="unmask",
         summary="Models of the BERT family, asked over HTTP.",
+        description=f"At most {settings.max_texts:,} texts and {settings.max_body_bytes:,} bytes a request.",
         version=version("unmask"),
         lifespan=lifespan,
         redirect_slashes=False,
@@ -78,9 +84,11 @@ def make_app(models: Mapping[str, OpenModel], settings: ServeSettings | None = N
     )
     app.state.models, app.state.settings, app.state.metrics, app.state.lifecycle = served, settings, metrics, lifecycle
     errors = {status: error | {"model": ErrorBody} for status, error in _ERRORS.items()}
-    app.include_router(answers.router, responses=errors)
-    app.include_router(tokens.router, responses=errors)
-    app.include_router(about.router, responses={status: errors[status] for status in (401, 503)})
+    key = [] if settings.api_key is None else [Depends(HTTPBearer(auto_error=False))]  # for the document: Guard asks
+    app.include_router(answers.router, responses=errors, dependencies=key)
+    app.include_router(tokens.router, responses=errors, dependencies=key)
+    app.include_router(about.router, responses={status: errors[status] for status in (401, 503)}, dependencies=key)
+    app.include_router(about.public, responses={503: errors[503]})
     app.add_exception_handler(HTTPException, _tell)
     app.add_exception_handler(Exception, _tell_mistake)
     routes = {

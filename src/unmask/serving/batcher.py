@@ -40,7 +40,7 @@ from unmask.serving.errors import Refusal
 from unmask.serving.flight import Asked, Flight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from unmask.runtimes import Runtime, Steps
     from unmask.serving.flight import Part
@@ -52,6 +52,7 @@ __all__ = ["Batcher"]
 _BEHIND = 5  # of priorities, 19 of which are below the usual one
 _MOST_WORKERS = 4  # more would wait for one another's Python
 _TOKENS_WORTH_CORES = 64  # of a pass: with fewer, cores wait for one another longer than they compute
+_SECONDS_OF_PYTHON = 0.05  # before a pass; what takes longer is taken up one after the other
 _BYTES_OF_A_TOKEN = 4  # of JSON: English has about 4, Korean 3 a syllable, which is one token or two
 
 
@@ -81,6 +82,7 @@ class Batcher:
         metrics.queue_requests.labels(name).set_function(lambda: self.num_requests)
         metrics.queue_tokens.labels(name).set_function(lambda: self.num_tokens)
         self.num_requests = self.num_tokens = 0  # that wait or are in work
+        self._answers: set[asyncio.Future[list[Any]]] = set()
         self._last_wait = 0.0  # seconds it took to answer the last
         self._is_waking = False
         self._numbers = itertools.count()
@@ -89,6 +91,12 @@ class Batcher:
         num_workers = settings.workers or min(num_cores, _MOST_WORKERS)
         self._cores_alone = settings.threads or num_cores
         self._cores_shared = settings.threads or max(1, num_cores // num_workers)
+        for count in (
+            self._cores_shared,
+            self._cores_alone,
+            num_cores,
+        ):  # once, here: it may take a while, and it may fail
+            runtime.set_num_threads(count)
         self._threads = [threading.Thread(target=self._work, name=f"{name} {number}", daemon=True)
                          for number in range(num_workers)]  # fmt: skip
         # Guarded by the condition:
@@ -111,6 +119,12 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
+    def abandon(self, error: Exception) -> None:
+        """Answer all requests with an error; what is being computed for them is lost."""
+        for answer in list(self._answers):
+            if not answer.done():
+                answer.set_exception(error)
+
     @property
     def is_full(self) -> bool:
         """Whether another request would be refused, whatever its size."""
@@ -132,6 +146,7 @@ class Batcher:
         options: Hashable,
         *,
         num_bytes: int,
+        num_new_tokens: int = 0,
     ) -> asyncio.Future[list[Any]]:
         """Queue a request.
 
@@ -141,6 +156,7 @@ class Batcher:
             inputs: one at least.
             options: given to the steps.
             num_bytes: of the request, which tell about how many tokens it has.
+            num_new_tokens: that it wants written besides.
 
         Returns:
             One result an input, in time. It fails with what the steps raise, or a `Refusal` at the deadline. Whoever
@@ -149,7 +165,7 @@ class Batcher:
         Raises:
             Refusal: the queue is full.
         """
-        num_tokens = 1 + num_bytes // _BYTES_OF_A_TOKEN
+        num_tokens = 1 + num_bytes // _BYTES_OF_A_TOKEN + num_new_tokens
         is_too_much = self.num_tokens > 0 and self.num_tokens + num_tokens > self._settings.max_queue_tokens
         if is_too_much or self.num_requests >= self._settings.max_queue_requests:
             raise self.refusal()
@@ -166,6 +182,8 @@ class Batcher:
             self._last_wait = time.monotonic() - now
 
         answer.add_done_callback(leave)
+        answer.add_done_callback(self._answers.discard)
+        self._answers.add(answer)
         self.num_requests += 1
         self.num_tokens += num_tokens
         self._inbox.append((due, next(self._numbers), asked))  # not into the queue: no thread is waited for here
@@ -188,14 +206,15 @@ class Batcher:
 
     def _work(self) -> None:
         _step_back()
-        self._runtime.set_num_threads(self._cores_shared)  # the first time it may take a while
         flights: list[Flight] = []
         while (taken := self._take(flights)) is not None:
             groups, has_all_cores = taken
             try:
                 self._runtime.set_num_threads(self._cores_alone if has_all_cores else self._cores_shared)
-                for group in groups:
-                    flights += Flight.begin(group)
+                begun = time.monotonic()
+                while groups and time.monotonic() - begun < _SECONDS_OF_PYTHON:
+                    flights += Flight.begin(groups.pop(0))
+                self._put_back(groups)
                 flights = self._compute([flight for flight in flights if flight.is_awaited])
             except Exception as error:  # a mistake of ours must not end the thread
                 logging.getLogger("unmask.serving").exception("a batch was lost")
@@ -241,8 +260,17 @@ class Batcher:
                     room -= asked.num_tokens
                     share -= asked.num_tokens
             is_alone = not self._queue and self._num_idle == len(self._threads) - 1
-            taken = itertools.chain(flights, *groups.values())
+            taken: Iterable[Flight | Asked] = itertools.chain(flights, *groups.values())
             return list(groups.values()), is_alone and sum(one.num_tokens for one in taken) >= _TOKENS_WORTH_CORES
+
+    def _put_back(self, groups: Sequence[Sequence[Asked]]) -> None:
+        """Give up requests that would wait too long for those taken with them, which do much before the model."""
+        with self._condition:
+            for asked in itertools.chain(*groups):
+                heapq.heappush(self._queue, (asked.due, next(self._numbers), asked))
+                self._num_queued_tokens += asked.num_tokens
+            if groups:
+                self._condition.notify_all()
 
     def _compute(self, flights: list[Flight]) -> list[Flight]:
         """Compute one pass; returns the flights that go on."""
@@ -273,6 +301,8 @@ class Batcher:
         rows = Ragged.concatenate(asked) if asked else None
         try:
             outputs = self._runtime.run(input_ids, token_type_ids, rows)
+            if not np.isfinite(outputs.values).all():
+                raise FloatingPointError("the model computes no numbers (NaN)")
         except Exception as error:
             if len(parts) == 1:
                 return [(parts[0], error)]

@@ -103,7 +103,9 @@ class Flight:
 
     @classmethod
     def begin(cls, asked: Sequence[Asked]) -> list[Flight]:
-        """Take up requests; where the steps refuse them, halve them until the one they refuse is alone."""
+        """Take up requests that are awaited; where the steps refuse them, halve them until the one refused is alone."""
+        if not (asked := [one for one in asked if one.is_awaited]):
+            return []
         try:
             flight = cls(asked)
         except Exception as error:

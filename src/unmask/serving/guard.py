@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Guard", "Lifecycle"]
 
 _WHILE_CLOSING = ("/health", "/metrics")  # still answered
+_WITHOUT_KEY = ("/health", "/docs", "/openapi.json")  # a browser that shows them has a place to put the key in
 
 
 @dataclass(kw_only=True)
@@ -63,7 +64,7 @@ class Guard:
         api_key: str | None,
     ) -> None:
         self._app, self._routes, self._lifecycle, self._metrics = app, routes, lifecycle, metrics
-        self._expected = None if api_key is None else f"Bearer {api_key}".encode()
+        self._api_key = None if api_key is None else api_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,9 +99,10 @@ class Guard:
     def _refusal(self, scope: Scope) -> Refusal | None:
         if self._lifecycle.is_closing and scope["path"] not in _WHILE_CLOSING:
             return Refusal(503, "Unhealthy", "the server is closing: ask another", {"Connection": "close"})
-        if self._expected is None or scope["path"] == "/health":
+        if self._api_key is None or scope["path"] in _WITHOUT_KEY:
             return None
-        if hmac.compare_digest(header(scope, b"authorization"), self._expected):
+        scheme, _, key = header(scope, b"authorization").partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._api_key):
             return None
         message = "send the key of this server: Authorization: Bearer KEY"
         return Refusal(401, "Unauthorized", message, {"WWW-Authenticate": "Bearer"})

@@ -67,6 +67,11 @@ class Models:
                 return None
         return served.batcher
 
+    def abandon(self, error: Exception) -> None:
+        """Answer all requests that wait or are in work with an error."""
+        for served in self.by_name.values():
+            served.batcher.abandon(error)
+
     def find(self, name: str | None, task: str | None = None) -> ServedModel:
         """Find the model that a request is for.
 
@@ -117,12 +122,24 @@ def open_models(
     """
     opened = {name: open_model(model, runtime=runtime, device=device) for name, model in models.items()}
     for name, model in opened.items():
+        if model.pretrained is not None:
+            _check_weights(name, model)
         length = min(32, model.runtime.max_seq_length)
         input_ids = Ragged.of([[0] * length, [0]], np.int64)
         outputs = model.runtime.run(input_ids, Ragged(np.zeros_like(input_ids.values), input_ids.offsets))
         if not np.isfinite(outputs.values).all():
             raise CheckpointError(f"{name} ({model.folder}): it computes no numbers (NaN): its weights are damaged")
     return opened
+
+
+def _check_weights(name: str, model: OpenModel) -> None:
+    """Look for numbers that are none in what texts have yet to touch."""
+    import torch
+
+    assert model.pretrained is not None
+    for weight, values in model.pretrained.model.named_parameters():
+        if not torch.isfinite(values).all():
+            raise CheckpointError(f"{name} ({model.folder}): {weight} holds NaN or infinity: its weights are damaged")
 
 
 def _named(model: str | Path) -> tuple[str, str | Path]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from unmask.serving.errors import Refusal, refusal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from fastapi import Request, Response
     from starlette.types import Scope
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from unmask.serving.settings import ServeSettings
 
 __all__ = ["JsonRoute", "header", "read_body", "read_json"]
+
+_MOST_MISTAKES = 64  # of a body
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -55,8 +57,12 @@ class JsonRoute(APIRoute):
 
 def _check_type(request: Request) -> None:
     """Make sure that a body says it is JSON: a web page of another origin cannot say so without being allowed to."""
-    if header(request.scope, b"content-type").partition(b";")[0].strip().lower() != b"application/json":
-        raise Refusal(415, "Validation", "send JSON, and say so: Content-Type: application/json")
+    kind, _, parameters = header(request.scope, b"content-type").lower().partition(b";")
+    charset = parameters.partition(b"charset=")[2].strip(b' "')
+    if kind.strip() != b"application/json" or charset not in (b"", b"utf-8", b"utf8"):
+        raise Refusal(415, "Validation", "send JSON in UTF-8, and say so: Content-Type: application/json")
+    if header(request.scope, b"content-encoding").lower() not in (b"", b"identity"):
+        raise Refusal(415, "Validation", "send the body as it is, without Content-Encoding")
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -92,7 +98,8 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
 
 
 def _too_long(settings: ServeSettings) -> Refusal:
-    return Refusal(413, "Validation", f"the body is longer than {settings.max_body_bytes:,} bytes: send it in parts")
+    message = f"the body is longer than {settings.max_body_bytes:,} bytes: send it in parts"
+    return Refusal(413, "Validation", message, {"Connection": "close"})  # the rest of it is not read
 
 
 def read_json(body: bytes, body_type: type[BodyT]) -> BodyT:
@@ -104,14 +111,19 @@ def read_json(body: bytes, body_type: type[BodyT]) -> BodyT:
     try:
         return body_type.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise Refusal(400, "Validation", f"the body is not JSON ({first['msg'].partition(': ')[2]})") from error
-        raise Refusal(422, "Validation", _described(first, error, body_type)) from error
+        if (count := error.error_count()) > _MOST_MISTAKES:  # to write them all down would hold up everybody
+            known = ", ".join(body_type.model_fields)
+            raise Refusal(422, "Validation", f"the body has {count:,} mistakes; what can be given: {known}") from None
+        mistakes = error.errors(include_url=False, include_context=False, include_input=False)
+        if mistakes[0]["type"] == "json_invalid":
+            reason = mistakes[0]["msg"].partition(": ")[2]
+            raise Refusal(400, "Validation", f"the body is not JSON ({reason})") from error
+        raise Refusal(422, "Validation", _described(mistakes, body_type)) from error
 
 
-def _described(first: Any, error: ValidationError, body_type: type[BaseModel]) -> str:
+def _described(mistakes: Sequence[Any], body_type: type[BaseModel]) -> str:
     """Say which field is wrong; where it may be several things, which those are, in the words of the schema."""
+    first = mistakes[0]
     if not first["loc"]:
         return "the body must be a JSON object"
     name = str(first["loc"][0])
@@ -120,7 +132,7 @@ def _described(first: Any, error: ValidationError, body_type: type[BaseModel]) -
         return f"there is no {name[:50]!r} here; there are {', '.join(body_type.model_fields)}"
     if first["type"] == "missing" and len(first["loc"]) == 1:
         return f"{name} is missing: give {field.description}"
-    same_field = sum(one["loc"][:1] == first["loc"][:1] for one in error.errors(include_input=False))
+    same_field = sum(one["loc"][:1] == first["loc"][:1] for one in mistakes)
     if same_field > 1:
         return f"{name} must be {field.description}"
     place = ".".join(str(step) for step in first["loc"])

@@ -33,11 +33,13 @@ __all__ = [
     "Verdict",
 ]  # fmt: skip
 
-Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
-TextOrPair = Annotated[list[str], Field(min_length=1, max_length=2)]
-Texts = Annotated[str | list[str], Field(description="a text, or a list of texts")]
+# Lists fail at their first mistake: a body may have room for half a million.
+Strings = Annotated[list[str], Field(fail_fast=True)]
+Pair = Annotated[Strings, Field(min_length=2, max_length=2)]
+TextOrPair = Annotated[Strings, Field(min_length=1, max_length=2)]
+Texts = Annotated[str | Strings, Field(description="a text, or a list of texts")]
 TopK = Annotated[int, Field(ge=1, le=100)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(fail_fast=True)]
 Direction = Annotated[Literal["Right", "right"], Field(description='where a text is cut: at its end, which is "Right"')]
 Truncate = Annotated[bool, Field(description="whether a text that is too long is cut, in place of being refused")]
 
@@ -59,7 +61,7 @@ class PredictRequest(_Request):
 
     model_config = _example(inputs="a gorgeous, witty, seductive movie", raw_scores=False, truncate=False)
 
-    inputs: str | TextOrPair | list[TextOrPair] = Field(
+    inputs: str | TextOrPair | Annotated[list[TextOrPair], Field(fail_fast=True)] = Field(
         description='a text, a pair ["a", "b"], or a batch [["a text"], ["a", "pair"]]'
     )
     raw_scores: bool = Field(default=False, description="give logits in place of probabilities")
@@ -88,7 +90,7 @@ class SimilarityInputs(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     source_sentence: str
-    sentences: list[str]
+    sentences: Strings
 
 
 class SimilarityParameters(BaseModel):
@@ -126,7 +128,9 @@ class DecodeRequest(_Request):
 
     model_config = _example(ids=[101, 1996, 3899, 7771, 1012, 102], skip_special_tokens=True)
 
-    ids: list[TokenId] | list[list[TokenId]] = Field(description="a list of token ids, or a list of such lists")
+    ids: TokenIds | Annotated[list[TokenIds], Field(fail_fast=True)] = Field(
+        description="a list of token ids, or a list of such lists"
+    )
     skip_special_tokens: bool = True
 
 
@@ -137,7 +141,7 @@ class FillMaskRequest(_Request):
 
     inputs: Texts
     top_k: TopK = Field(default=5, description="guesses a mask")
-    targets: list[str] | None = Field(default=None, max_length=1000, description="a list of words to choose among")
+    targets: Strings | None = Field(default=None, max_length=1000, description="a list of words to choose among")
 
 
 class TagRequest(_Request):
@@ -147,7 +151,7 @@ class TagRequest(_Request):
 
     inputs: Texts
     aggregation_strategy: Literal["words", "none", "simple", "first", "average", "max"] | None = None
-    ignore_labels: list[str] = Field(default=["O"], max_length=1000)
+    ignore_labels: Strings = Field(default=["O"], max_length=1000)
 
 
 class Question(BaseModel):
@@ -164,7 +168,9 @@ class AnswerRequest(_Request):
 
     model_config = _example(inputs={"question": "Who slept?", "context": "They drank the pub, and Mary slept."})
 
-    inputs: Question | list[Question] = Field(description="an object with question and context, or a list of these")
+    inputs: Question | Annotated[list[Question], Field(fail_fast=True)] = Field(
+        description="an object with question and context, or a list of these"
+    )
     top_k: TopK = 1
     doc_stride: int | None = Field(default=None, ge=0, le=100_000)
     max_answer_len: int | None = Field(default=None, ge=1, le=1000)
@@ -203,7 +209,9 @@ class NextSentenceRequest(_Request):
 
     model_config = _example(inputs=["The dog slept.", "It dreamt of a cat."])
 
-    inputs: Pair | list[Pair] = Field(description='a pair ["a", "b"], or a list of pairs')
+    inputs: Pair | Annotated[list[Pair], Field(fail_fast=True)] = Field(
+        description='a pair ["a", "b"], or a list of pairs'
+    )
     truncate: Truncate = False
 
 

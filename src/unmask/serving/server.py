@@ -32,12 +32,15 @@ try:
     import uvicorn
 
     from unmask.serving.app import make_app
+    from unmask.serving.errors import Refusal
     from unmask.serving.models import named_models, open_models
+    from unmask.serving.protocol import make_protocol
 except ImportError as error:
     raise SettingsError(f"the server needs packages that are not installed ({error}): {_INSTALL}") from error
 
 if TYPE_CHECKING:
     from unmask.serving.guard import Lifecycle
+    from unmask.serving.models import Models
 
 
 def serve(
@@ -50,7 +53,7 @@ def serve(
     """Answer requests over HTTP until SIGTERM or SIGINT; see docs/serving.md.
 
     Then /health says 503, nothing new is taken, and what was taken is answered before this returns. A second signal
-    does not wait.
+    does not wait: what is not answered by then is answered 503.
 
     Args:
         models: run folders, model folders, hub ids or "minilm"; exported folders for the runtime "onnx". Each is called
@@ -61,6 +64,7 @@ def serve(
 
     Raises:
         CheckpointError: a model cannot be loaded, or gives no numbers.
+        KeyboardInterrupt: there was a second signal.
         SettingsError: a setting is none or outside its range, two models have one name, or the port is taken.
     """
     try:
@@ -79,22 +83,31 @@ def serve(
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"unmask serves {', '.join(opened)} at {place} ({place}/docs)", file=sys.stderr, flush=True)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=5
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        http=make_protocol(told.body_seconds),
+        ws="none",
+        timeout_graceful_shutdown=5,
     )
-    _Server(config, app.state.lifecycle, told).run(sockets=sockets)
+    server = _Server(config, app.state.lifecycle, app.state.models, told)
+    server.run(sockets=sockets)
+    if server.is_cut_short:
+        raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):
     """A server that closes its door before it goes: uvicorn by itself would shut the port at once."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, settings: ServeSettings) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, models: Models, settings: ServeSettings) -> None:
         super().__init__(config)
-        self._lifecycle, self._settings = lifecycle, settings
+        self._lifecycle, self._models, self._settings = lifecycle, models, settings
         self._closing_since = 0.0
+        self.is_cut_short = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._lifecycle.is_closing:
-            self.should_exit = self.force_exit = True
+        self.is_cut_short = self._lifecycle.is_closing
         self._lifecycle.is_closing = True
         self._closing_since = time.monotonic()
 
@@ -102,6 +115,9 @@ class _Server(uvicorn.Server):
         """Leave when all that was taken is answered; called ten times a second."""
         if self._lifecycle.is_closing:
             seconds, settings = time.monotonic() - self._closing_since, self._settings
+            if self.is_cut_short:
+                self._models.abandon(Refusal(503, "Unhealthy", "the server was told to stop at once: ask another"))
+                self.should_exit = True
             is_idle = self._lifecycle.num_in_flight == 0 and seconds >= settings.drain_seconds
             is_late = seconds > settings.deadline_seconds + settings.body_seconds + settings.drain_seconds
             self.should_exit |= is_idle or is_late

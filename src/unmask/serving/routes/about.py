@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,18 @@ from unmask.serving.schemas import Health, Info
 from unmask.tasks.remembered import TASK_HEADS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from unmask.serving.models import ServedModel
 
-__all__ = ["router"]
+__all__ = ["public", "router"]
 
+public = APIRouter(tags=["about"])  # needs no key
 router = APIRouter(tags=["about"])
 
 
-@router.get("/health", response_model=Health)
+@public.head("/health", include_in_schema=False)
+@public.get("/health", response_model=Health)
 async def health(request: Request) -> Response:
     """Tell whether the server takes requests: 200, or 503 when it is closing."""
     if request.app.state.lifecycle.is_closing:
@@ -28,6 +33,7 @@ async def health(request: Request) -> Response:
     return json_response({"status": "ok"})
 
 
+@router.head("/info", include_in_schema=False)
 @router.get("/info", response_model=Info)
 async def info(request: Request) -> Response:
     """Tell what the models are, and what they take."""
@@ -46,7 +52,9 @@ async def info(request: Request) -> Response:
     )
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 async def metrics(request: Request) -> Response:
     """Give the counters in Prometheus' format."""
     return Response(request.app.state.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -66,7 +74,7 @@ def _describe(served: ServedModel) -> dict[str, Any]:
     return {
         "model_id": served.name,
         "model_sha": None if snapshot is None else snapshot.name,
-        "model_dtype": "float32" if model.pretrained is not None else "onnx",
+        "model_dtype": "float32" if model.pretrained is not None else _precision_of(model.folder),
         "model_type": _type_of(served),
         "max_input_length": _max_input_length(served),
         "tasks": list(served.pipelines),
@@ -91,3 +99,9 @@ def _type_of(served: ServedModel) -> dict[str, Any]:
         kind = "classifier" if head == "sequence-classification" else "tagger"
         return {kind: {"id2label": labels, "label2id": {label: int(number) for number, label in labels.items()}}}
     return {next(iter(served.pipelines)): {}}
+
+
+def _precision_of(folder: Path) -> str:
+    """Tell what an exported model's weights are in; it was not made by unmask where nothing says so."""
+    path = folder / "export.json"
+    return str(json.loads(path.read_bytes()).get("precision", "onnx")) if path.is_file() else "onnx"

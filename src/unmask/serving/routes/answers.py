@@ -111,6 +111,10 @@ async def tag(request: Request, body: TagRequest) -> Response:
 @router.post("/answer", response_model=Answer | list[Answer] | list[list[Answer]])
 async def answer(request: Request, body: AnswerRequest) -> Response:
     """Find the answer to a question in its context, of any length; with top_k several, of a batch a list for each."""
+    model = request.app.state.models.find(body.model, "question-answering").model
+    half = (body.max_seq_len or model.max_trained_length) // 2
+    if body.doc_stride is not None and body.doc_stride > half:  # the windows would be many times the text
+        raise Refusal(422, "Validation", f"doc_stride, what windows share, is {half} at most: half of max_seq_len")
     options = body.model_dump()
     questions = options.pop("inputs")
     return await ask(request, "question-answering", options.pop("model"), questions, **options)
@@ -124,7 +128,7 @@ async def generate(request: Request, body: GenerateRequest) -> Response:
         raise Refusal(
             413, "Validation", f"{asked:,} new tokens are more than the {limit:,} of a request: ask for fewer"
         )
-    return await ask(request, "text-generation", body.model, body.inputs, **told.model_dump())
+    return await ask(request, "text-generation", body.model, body.inputs, num_new_tokens=asked, **told.model_dump())
 
 
 @router.post("/next-sentence", response_model=list[Label] | list[list[Label]])

@@ -52,6 +52,7 @@ async def ask(
     *,
     is_batch: bool | None = None,
     num_texts: int | None = None,
+    num_new_tokens: int = 0,
     **options: Any,
 ) -> Response:
     """Answer inputs with a pipeline.
@@ -63,6 +64,7 @@ async def ask(
         inputs: one, as `Pipeline.parse` takes it, or a list of them.
         is_batch: whether it is a list of them, of whose results a list is given; None says so of any list.
         num_texts: that they hold; None counts inputs.
+        num_new_tokens: that are to be written.
         options: of the pipeline.
 
     Raises:
@@ -74,10 +76,12 @@ async def ask(
     if is_batch is None:
         is_batch = isinstance(inputs, list)
     inputs = inputs if is_batch else [inputs]
+    _check_count(request, len(inputs) if num_texts is None else num_texts)
     places = (f"inputs[{number}]" for number in range(len(inputs))) if is_batch else ("inputs",)
     rows = [InputRow(value, place, 1) for place, value in zip(places, inputs, strict=True)]
-    call = _make_call(pipeline, **options)
-    results = await wait_for(request, served, _answer, rows, call, num_texts=num_texts)
+    has_list = any(isinstance(value, tuple) and len(value) > 1 for value in options.values())  # too much to remember
+    call = (_make_call.__wrapped__ if has_list else _make_call)(pipeline, **options)
+    results = await wait_for(request, served, _answer, rows, call, num_new_tokens=num_new_tokens)
     return json_response(results if is_batch else results[0])
 
 
@@ -93,7 +97,7 @@ async def wait_for(
     inputs: Sequence[Any],
     options: Hashable,
     *,
-    num_texts: int | None = None,
+    num_new_tokens: int = 0,
 ) -> list[Any]:
     """Queue inputs and wait for their results, as long as the client does.
 
@@ -101,13 +105,9 @@ async def wait_for(
         Refusal: there are too many inputs or none, no room or no time; or the client went.
         UnmaskError: an input cannot be answered.
     """
-    limit, num_texts = request.app.state.settings.max_texts, len(inputs) if num_texts is None else num_texts
-    if not inputs or not num_texts:
-        raise Refusal(400, "Empty", "there is nothing to answer: give one input at least")
-    if num_texts > limit:
-        raise Refusal(413, "Validation", f"{num_texts:,} texts are more than the {limit:,} of a request: send fewer")
+    _check_count(request, len(inputs))
     num_bytes = int(header(request.scope, b"content-length") or 0) or sum(len(str(one)) for one in inputs)
-    answer = served.batcher.submit(steps, inputs, options, num_bytes=num_bytes)
+    answer = served.batcher.submit(steps, inputs, options, num_bytes=num_bytes, num_new_tokens=num_new_tokens)
     watch = asyncio.ensure_future(request.receive())  # what comes after the body is that the client went
     watch.add_done_callback(lambda _: answer.cancel())
     try:
@@ -118,3 +118,11 @@ async def wait_for(
         raise
     finally:
         watch.cancel()
+
+
+def _check_count(request: Request, num_texts: int) -> None:
+    limit = request.app.state.settings.max_texts
+    if not num_texts:
+        raise Refusal(400, "Empty", "there is nothing to answer: give one input at least")
+    if num_texts > limit:
+        raise Refusal(413, "Validation", f"{num_texts:,} texts are more than the {limit:,} of a request: send fewer")
