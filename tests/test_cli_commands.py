@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from tiny import everything_in, finetune_tiny, make_workplace, unmask, without_torch
 from unmask import explain, make_acceptability_set
 from unmask.cli.main import main
+from unmask.files import new_folder
 from unmask.workflows.loading import load_tokenizer
 
 COMMANDS = (
@@ -40,6 +44,20 @@ def test_help_names_every_command(capsys, arguments):
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\w", out, re.MULTILINE)
     assert "exit codes: 0 done, 2 usage, 3 bad data or checkpoint, 4 a gate failed, 130 interrupted" in out
+
+
+def test_sigterm_undoes_what_is_half_written_as_ctrl_c_does(monkeypatch, capsys, tmp_path):
+    def run(arguments):
+        with new_folder(tmp_path / "made"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("unmask.cli.export.run", run)
+    assert main(["export"]) == 130
+    assert capsys.readouterr().err == "unmask export: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)

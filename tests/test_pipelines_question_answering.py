@@ -177,7 +177,8 @@ def test_every_way_to_ask(folders: dict[str, Path]) -> None:
     assert set(expected) == {"score", "start", "end", "answer"}
     assert ours(question=question, context=context) == expected
     assert ours(question, context) == expected
-    assert ours([{"question": question, "context": context}]) == [expected]
+    assert ours([{"question": question, "context": context}]) == expected  # of a list of one, as it was
+    assert ours(question=[question], context=[context], padding="longest", batch_size=8) == expected
     both = ours(question=QUESTIONS[:2], context=context)
     assert_alike(both, [ours(question=one, context=context) for one in QUESTIONS[:2]])
     assert_alike(ours(question=QUESTIONS[:2], context=CONTEXTS[:2]), ours(ASKED[:2]))

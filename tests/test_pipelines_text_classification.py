@@ -53,6 +53,9 @@ def test_what_transformers_gives(tmp_path: Path, family: str) -> None:
         assert_alike(ours(TEXTS[:3], **options), theirs(TEXTS[:3], **options))
     if family != "gpt2":  # which has no token between two texts
         assert_alike(ours([PAIR]), theirs([PAIR]))
+        assert_alike(ours(PAIR), theirs(PAIR))
+        assert set(ours(PAIR)) == {"label", "score"}
+    assert_alike(ours(TEXTS, batch_size=2), theirs(TEXTS))
 
 
 def test_options_given_once_hold_for_all_calls(tmp_path: Path) -> None:

@@ -334,6 +334,12 @@ def test_all_files_of_a_dev_set_are_asked_and_of_a_large_one_texts_from_all_over
     assert (gate["texts"], gate["num_texts"]) == (f"{one}, {other}, 75 texts of 100 of the run's dev set", 75)
 
 
+def test_few_texts_are_told(place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "one.txt").write_text("the dog sleeps\n")
+    export(place / "run", output_dir=tmp_path / "onnx", texts=str(tmp_path / "one.txt"))
+    assert any("so few texts tell little" in message for message in caplog.messages)
+
+
 def test_a_dev_set_that_has_gone_is_told_and_built_in_texts_are_asked(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

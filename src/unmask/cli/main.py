@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["main"]
 
@@ -73,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unmask: there is no command {name!r}; unmask --help lists them", file=sys.stderr)
         return 2
     try:
-        importlib.import_module(f"unmask.cli.{_COMMANDS[name][0]}").run(rest)
+        with _terminated_like_interrupted():
+            importlib.import_module(f"unmask.cli.{_COMMANDS[name][0]}").run(rest)
     except UnmaskError as error:
         print(f"unmask {name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -86,6 +90,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unmask {name}: {error}", file=sys.stderr)
         return 3
     return 0
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Have SIGTERM undo what is half-written, as ctrl-C does, where a command has no better way of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

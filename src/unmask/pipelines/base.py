@@ -52,6 +52,7 @@ class Pipeline(ABC, Generic[InputT, ResultT, OptionsT]):
         task: Hugging Face's name of what it does.
         head: the head its model has, a key of `unmask.models.registry.HEADS`.
         Options: what a call may be told.
+        needless: options of transformers that have no meaning here, and are let pass: batches make themselves.
         runtime: what computes its steps.
         tokenizer: of the model.
 
@@ -63,6 +64,7 @@ class Pipeline(ABC, Generic[InputT, ResultT, OptionsT]):
     head: ClassVar[str]
     Options: ClassVar[type[PipelineOptions]]
     characters_at_once: ClassVar[int] = _CHARACTERS_AT_ONCE
+    needless: ClassVar[tuple[str, ...]] = ("batch_size", "num_workers")
 
     def __init__(self, model: OpenModel, **options: Any) -> None:
         self.model = model
@@ -108,7 +110,7 @@ class Pipeline(ABC, Generic[InputT, ResultT, OptionsT]):
         Raises:
             SettingsError: an option is none, or has a wrong value.
         """
-        given = self._defaults | options
+        given = {name: value for name, value in (self._defaults | options).items() if name not in self.needless}
         names = [field.name for field in dataclasses.fields(self.Options)]
         if unknown := [name for name in given if name not in names]:
             raise SettingsError(f"{self.task} has no option {unknown[0]!r}; it has {', '.join(names)}")
@@ -138,7 +140,7 @@ class Pipeline(ABC, Generic[InputT, ResultT, OptionsT]):
             return list(self._answered(parsed, told, len(parsed), is_shown=progress is not False))
         if isinstance(inputs, str | bytes | Mapping | InputRow) or not isinstance(inputs, Iterable):
             [result] = self.answer([next(self._parsed([inputs]))], told)
-            return self.alone(result, options)
+            return self.alone(result, inputs, options)
         return self.stream(inputs, progress=bool(progress), **options)
 
     def stream(self, inputs: Iterable[Any], *, progress: bool = False, **options: Any) -> Iterator[ResultT]:
@@ -151,8 +153,8 @@ class Pipeline(ABC, Generic[InputT, ResultT, OptionsT]):
         """Answer inputs that are parsed, all at once."""
         return run_steps(self.steps(inputs, options), self.runtime) if inputs else []
 
-    def alone(self, result: ResultT, given: Mapping[str, Any]) -> Any:
-        """Give the result of one input that came without a list; `given` is what the call itself was told."""
+    def alone(self, result: ResultT, raw: Any, given: Mapping[str, Any]) -> Any:
+        """Give the result of one input that came without a list, `raw`; `given` is what the call itself was told."""
         return result
 
     def _parsed(self, inputs: Iterable[Any]) -> Iterator[InputT]:

@@ -137,6 +137,7 @@ class QuestionAnsweringPipeline(Pipeline[QuestionInput, AnswerSpan | list[Answer
     task = "question-answering"
     head = "question-answering"
     Options = QuestionAnsweringOptions
+    needless = (*Pipeline.needless, "padding")
 
     def __call__(
         self,
@@ -147,7 +148,7 @@ class QuestionAnsweringPipeline(Pipeline[QuestionInput, AnswerSpan | list[Answer
         progress: bool | None = None,
         **options: Any,
     ) -> Any:
-        """Answer one question, or any number.
+        """Answer one question, or any number; of a list of one the answer stands in no list, as in transformers.
 
         Args:
             inputs: objects with question and context, as `Pipeline.__call__` takes its inputs; or a question.
@@ -168,7 +169,8 @@ class QuestionAnsweringPipeline(Pipeline[QuestionInput, AnswerSpan | list[Answer
             inputs = _pair_up(question, context)
         elif inputs is None:
             raise DataError("nothing is asked: give question= and context=")
-        return super().__call__(inputs, progress=progress, **options)
+        results = super().__call__(inputs, progress=progress, **options)
+        return results[0] if isinstance(inputs, list | tuple) and len(inputs) == 1 else results
 
     def parse(self, raw: Any, *, source: str = "inputs", line: int = 1) -> QuestionInput:
         given = parse_record(raw, needed=("question", "context"), source=source, line=line)

@@ -94,9 +94,9 @@ class TextClassification(Pipeline[TextExample, LabelScore | list[LabelScore], Cl
             results |= zip(places, rank_labels(scores, self.model.labels, options.top_k), strict=True)
         return [results[place] for place in range(len(inputs))]
 
-    def alone(self, result: LabelScore | list[LabelScore], given: Mapping[str, Any]) -> Any:
-        """The best label of one text stands in a list, as transformers gives it."""
-        return [result] if "top_k" not in given else result
+    def alone(self, result: LabelScore | list[LabelScore], raw: Any, given: Mapping[str, Any]) -> Any:
+        """The best label of one text stands in a list, that of an object by itself, as transformers gives them."""
+        return [result] if "top_k" not in given and isinstance(raw, str) else result
 
     def _encode(self, inputs: Sequence[TextExample], options: ClassificationOptions) -> Samples:
         task, max_length = self._of_task, self.model.max_trained_length

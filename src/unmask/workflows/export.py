@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unmask.data.findings import count_of
 from unmask.errors import CheckpointError, DataError, SettingsError
 from unmask.exporting.card import export_card
 from unmask.exporting.gate import Limits, compare, compute
@@ -30,6 +31,7 @@ __all__ = ["FORMATS", "export"]
 
 FORMATS = ("onnx", "safetensors-merged")
 
+_FEW_TEXTS = 30
 _REPORT = "export.json"
 
 _log = logging.getLogger(__name__)
@@ -102,7 +104,9 @@ def export(
     probe = find_probe(
         source, data=data, texts=texts, columns=columns, column_names=column_names, split=split, data_dir=data_dir
     )
-    _log.info("asking the original: %d texts of %s", probe.num_texts, probe.source)
+    _log.info("asking the original: %s of %s", count_of(probe.num_texts, "text"), probe.source)
+    if probe.num_texts < _FEW_TEXTS:
+        _log.warning("so few texts tell little of how alike two models are: give some hundred, with --texts or --data")
     original = compute(source.runtime, probe)
     if not np.isfinite(original.values).all():
         raise CheckpointError(f"{source.name}: it gives numbers that are not finite: its weights are broken")

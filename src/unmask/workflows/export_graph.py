@@ -142,6 +142,9 @@ def _in_8_bits(
         said = "; ".join(problems) or f"{found.counted} agree to {found.agreement:.4f}"
         _log.info("in 8 bits, %d layers in float: %s", len(float_layers), said)
         if not problems:
+            if tried.ByteSize() >= graph.ByteSize():
+                sizes = f"{tried.ByteSize() / 1e6:.1f} MB, and in float {graph.ByteSize() / 1e6:.1f}"
+                _log.warning("in 8 bits it has %s: too much of it had to stay in float; leave --int8 out", sizes)
             return replace(
                 made,
                 figures={**made.figures, "int8": found},

@@ -111,7 +111,7 @@ def load_source(model: str | Path, head: str | None) -> Source:
             tokenizer=trained.tokenizer,
             trained=trained,
         )
-    opened = open_model(model, head=head, device="cpu", asked_for="what --head")
+    opened = open_model(model, head=head, device="cpu", asked_for="--head")
     assert isinstance(opened.runtime, TorchRuntime)
     return Source(
         name=str(model),
