@@ -260,7 +260,7 @@ def test_two_models_that_differ(tmp_path):
     assert result.interval.low > 0
     assert result.differ
     assert result.verdict.startswith(f"{first} is better than {second}. Accuracy is 95.0% against ")
-    assert "whether their recipes differ takes several (--seeds)" in result.verdict
+    assert "There is one seed each, so this is of two models; whether recipes differ takes several" in result.verdict
 
     turned = compare(str(second), str(first), metric="mcc")
     assert turned.verdict.startswith(f"{first} is better than {second}. MCC is ")
@@ -320,6 +320,7 @@ def test_recipes_of_several_seeds(tmp_path):
     assert alone.differ
     mixed = compare(str(first), str(second / "seed-1"))
     assert (len(mixed.first.scores), len(mixed.second.scores)) == (2, 1)
+    assert f"There is one seed of {second / 'seed-1'}, so this is of one model of that recipe" in mixed.verdict
 
 
 class TestRefused:

@@ -304,7 +304,8 @@ def _verdict(
     scores = " against ".join(_scored(metric, side) for side in sides)
     chance = f"p = {permutation.p_value:.2g}" if permutation.p_value >= 1e-4 else "p < 0.0001"
     ends = f"{format_score(metric, interval.low)} to {format_score(metric, interval.high)}"
-    over = "examples" if len(first.seeds) == len(second.seeds) == 1 else "examples and seeds"
+    of_one_seed = [side.run for side in sides if len(side.seeds) == 1]
+    over = "examples" if len(of_one_seed) == 2 else "examples and seeds"
     numbers = (
         f"{score_name(metric)} is {scores}; the difference is {format_score(metric, interval.value)} "
         f"({interval.level:.0%} interval over {over}: {ends}; {chance})."
@@ -317,10 +318,13 @@ def _verdict(
         told = f"{first.run} and {second.run} score the same on every dev example."
     else:
         told = f"These dev examples do not tell {first.run} and {second.run} apart."
-    if over == "examples":
-        told_of = "one seed each, so this is of two models; whether their recipes differ takes several (--seeds)"
-        return f"{told} {numbers} There is {told_of}."
-    return f"{told} {numbers}"
+    if not of_one_seed:
+        return f"{told} {numbers}"
+    if len(of_one_seed) == 2:
+        told_of = "There is one seed each, so this is of two models"
+    else:
+        told_of = f"There is one seed of {of_one_seed[0]}, so this is of one model of that recipe"
+    return f"{told} {numbers} {told_of}; whether recipes differ takes several seeds of both (--seeds)."
 
 
 def _scored(metric: str, side: Side) -> str:
