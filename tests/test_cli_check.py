@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,41 @@ def test_warnings_end_well(place, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = [line.strip() for line in out.splitlines()]
-    assert any(line.startswith("│ train │ train.tsv │") and "bad: 12, good: 12" in line for line in lines)
+    assert lines[:2] == ["train  train.tsv", "24 examples; labels bad: 12, good: 12"]
+    assert lines[3:5] == ["dev    dev.tsv", "1 example; labels good: 1"]
     assert any(line.startswith("dev.tsv:2") and "stands in train.tsv, line 25, too" in line for line in lines)
     assert "-> take it out of train: what a model has seen is no test of it" in lines
     assert lines.index("1 warning") < lines.index("1 note")
     assert lines[-1] == "1 warning, 1 note"
+
+
+def test_80_columns_hold_whole_words(place, capsys, monkeypatch):
+    """Of long paths the findings show what tells them apart; the list of files has all of them."""
+    monkeypatch.setenv("COLUMNS", "80")
+    folder = place / "a folder of data with a long name" / "and one more in it"
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (folder / name).write_bytes((place / name).read_bytes())
+    assert unmask("check", "--train", folder / "train.tsv", "--dev", folder / "dev.tsv", "--model", "tokenizer") == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    lines = [line.strip() for line in out.splitlines()]
+    tokens = r"\d+\.\d tokens on average, \d+ at most, 0\.00% unknown; 0 too long"
+    assert sum(re.fullmatch(tokens, line) is not None for line in lines) == 2
+    assert any(line.startswith("dev.tsv:2   stands in train.tsv, line 25, too") for line in lines)
+    assert "…" not in out
+
+
+def test_files_of_one_name_are_told_apart():
+    from unmask.cli.check import _short_names
+
+    paths = {"/data/rte/train.tsv", "/data/mrpc/train.tsv", "/data/mrpc/dev.tsv", "train.tsv"}
+    assert _short_names(paths) == {
+        "/data/rte/train.tsv": "rte/train.tsv",
+        "/data/mrpc/train.tsv": "mrpc/train.tsv",
+        "/data/mrpc/dev.tsv": "dev.tsv",
+        "train.tsv": "train.tsv",
+    }
 
 
 def test_nothing_found(place, capsys):

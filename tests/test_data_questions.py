@@ -119,15 +119,20 @@ def test_without_labels_answers_are_neither_read_nor_needed(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("keys", "value", "place", "message"),
     [
-        (["data"], ..., "data", "there is no such key. The keys are 'version'"),
+        (["data"], ..., None, "there is no key 'data' as SQuAD has it: questions are read from SQuAD's JSON"),
         (["data"], {}, "data", "expected a list, found {}"),
         (["data", 0], "text", "data[0]", "expected an object, found 'text'"),
         (["data", 0, "title"], 7, "data[0].title", "expected text, found 7"),
-        (["data", 0, "paragraphs"], ..., "data[0].paragraphs", "there is no such key. The keys are 'title'"),
+        (
+            ["data", 0, "paragraphs"],
+            ...,
+            "data[0]",
+            "the key 'paragraphs' is missing, which holds a list: add it. The keys here",
+        ),
         (["data", 0, "paragraphs", 0, "context"], " \n", "data[0].paragraphs[0].context", "the context is empty"),
         (["data", 0, "paragraphs", 0, "context"], "a\0b", "data[0].paragraphs[0].context", "holds a NUL"),
         (["data", 0, "paragraphs", 1, "qas"], None, "data[0].paragraphs[1].qas", "expected a list, found None"),
-        (["data", 0, "paragraphs", 0, "qas", 1, "id"], ..., "data[0].paragraphs[0].qas[1].id", "there is no such key"),
+        (["data", 0, "paragraphs", 0, "qas", 1, "id"], ..., "data[0].paragraphs[0].qas[1]", "the key 'id' is missing"),
         (["data", 0, "paragraphs", 0, "qas", 1, "id"], True, "data[0].paragraphs[0].qas[1].id", "found True"),
         (
             ["data", 0, "paragraphs", 1, "qas", 0, "id"],
@@ -144,14 +149,14 @@ def test_without_labels_answers_are_neither_read_nor_needed(tmp_path: Path) -> N
         (
             ["data", 0, "paragraphs", 0, "qas", 0, "answers"],
             ...,
-            "data[0].paragraphs[0].qas[0].answers",
-            "there is no such key",
+            "data[0].paragraphs[0].qas[0]",
+            "the key 'answers' is missing, which holds a list of answers: add it. The keys here are 'id', 'question'",
         ),
         (
             ["data", 0, "paragraphs", 0, "qas", 0, "answers", 1, "text"],
             "from Sweden",
             "data[0].paragraphs[0].qas[0].answers[1]",
-            "the answer 'from Sweden' is not in its context",
+            "the answer 'from Sweden' to 'Whence?' is not in its context",
         ),
         (
             ["data", 0, "paragraphs", 0, "qas", 0, "answers", 1, "text"],
@@ -163,7 +168,7 @@ def test_without_labels_answers_are_neither_read_nor_needed(tmp_path: Path) -> N
             ["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"],
             "22",
             "data[0].paragraphs[0].qas[0].answers[0].answer_start",
-            "expected a whole number, found '22'",
+            "expected a whole number, found '22': write it without quotes",
         ),
         (
             ["data", 0, "paragraphs", 0, "qas", 0, "answers"],
@@ -199,17 +204,30 @@ def test_what_is_wrong_in_squad_is_named_by_its_path(
     path = write(tmp_path, squad)
     with refuses(message) as caught:
         read_questions(path)
-    assert str(caught.value).startswith(f"{path}, column '{place}': ")
+    field = "" if place is None else f", {'field' if '[' in place else 'column'} '{place}'"
+    assert str(caught.value).startswith(f"{path}{field}: ")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: not JSON"),
-        (b'{"data":\n [1,\n}', "line 3: not JSON"),
+        (b"", "line 1: not JSON (Expecting value): name another, or see why nothing was written into it"),
+        (
+            b'{"data":\n [1,\n}',
+            'line 3: not JSON (Expecting value): questions are read from SQuAD\'s JSON, {"data": [...]}, or',
+        ),
+        (
+            b'{"data": [{"title": "No',
+            "line 1: not JSON (Unterminated string starting at): the file seems to be cut short",
+        ),
+        (
+            b'{"data": [{"title": "A"},\n',
+            "not JSON (Expecting value): the file seems to be cut short, fetch or write it",
+        ),
+        (b"sentence\tlabel\na\tb\n", "line 1: not JSON (Expecting value): questions are read from SQuAD's JSON"),
         (b'{"data": []}\n{"data": []}\n', "line 2: not JSON (Extra data): name a file with one object a line .jsonl"),
         (b'{"data":\n\n "\xff"}', "line 3: byte 3 (0xff) is not UTF-8"),
-        (b"[1]", "expected one JSON object with the key 'data'"),
+        (b"[1]", "there is no key 'data' as SQuAD has it"),
         (b'{"data": []}', "there is no question in this file"),
         (b'{"data": [{"paragraphs": [{"context": "a", "qas": []}]}]}', "there is no question in this file"),
     ],
@@ -279,16 +297,22 @@ def test_the_format_follows_from_the_content_where_the_name_does_not_tell(tmp_pa
     [
         (question(question=""), "line 2, column 'question': the question is empty"),
         (question(context="\t"), "line 2, column 'context': the context is empty"),
-        (question(context=...), "line 2, column 'context': there is no such key. The keys are 'question', 'answers'"),
-        (question(answers=...), "line 2, column 'answers': there is no such key"),
+        (
+            question(context=...),
+            "line 2: the key 'context' is missing, which holds text: add it. The keys here are 'question', 'answers'",
+        ),
+        (question(answers=...), "line 2: the key 'answers' is missing"),
         (question(answers="cold"), "line 2, column 'answers': expected a list of answers, found 'cold'"),
-        (question(answers=[3]), "line 2, column 'answers[0]': expected a text, or an object"),
-        (question(answers=["hot"]), "line 2, column 'answers[0]': the answer 'hot' is not in its context"),
-        (question(answers=["COLD"]), "line 2, column 'answers[0]': the answer 'COLD' is not in its context"),
-        (question(answers={"text": ["cold"], "answer_start": []}), "column 'answers': there are 1 texts and 0 starts"),
+        (question(answers=[3]), "line 2, field 'answers[0]': expected a text, or an object"),
+        (question(answers=["hot"]), "line 2, field 'answers[0]': the answer 'hot' to 'Whence?' is not in its context"),
+        (
+            question(answers=["COLD"]),
+            "line 2, field 'answers[0]': the answer 'COLD' to 'Whence?' is not in its context",
+        ),
+        (question(answers={"text": ["cold"], "answer_start": []}), "column 'answers': there are 1 text and 0 starts"),
         (
             question(answers=[{"text": "cold", "answer_start": 4.0}]),
-            "column 'answers[0].answer_start': expected a whole",
+            "field 'answers[0].answer_start': expected a whole number, found 4.0: correct the file",
         ),
         (question(is_impossible=True), "line 2: the question is said to be impossible and has answers"),
         (question(answers=[], is_impossible=False), "line 2: there is no answer"),
@@ -359,7 +383,7 @@ def test_answers_that_are_not_where_they_are_said_to_be(tmp_path: Path) -> None:
         ("ambiguous_answer", 7),
     ]
     assert str(check.findings[0]) == (
-        f"{path}, line 1, column 'answers[0]': the answer 'cold' is at character 40, not 38: it is read from there"
+        f"{path}, line 1, field 'answers[0]': the answer 'cold' is at character 40, not 38: it is read from there"
     )
     assert check.findings[1].problem == (
         "the answer 'Norway' occurs 2 times, and not at character 27: the nearest, at 30, is taken. Say which"

@@ -51,3 +51,10 @@ def test_the_fraction_lies_between_0_and_1(dev_fraction: float) -> None:
 def test_a_seed_has_64_bits(seed: int) -> None:
     with pytest.raises(SettingsError, match=rf"a seed must lie between 0 and 2\*\*64 - 1, not at {seed}"):
         split_indices(10, dev_fraction=0.1, seed=seed)
+
+
+def test_one_sentence_is_asked_for_its_blank_lines() -> None:
+    with pytest.raises(DataError, match=r"^1 sentence cannot be parted .* is the blank line between sentences missing"):
+        split_indices(1, dev_fraction=0.1, seed=0, unit="sentences")
+    with pytest.raises(DataError, match=r"^1 question cannot be .* dev: give a separate dev file or more questions$"):
+        split_indices(1, dev_fraction=0.1, seed=0, unit="questions")

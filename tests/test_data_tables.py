@@ -349,3 +349,27 @@ def test_all_8_551_rows_of_cola(data_dir: Path) -> None:
 )
 def test_files_with_headers_and_lone_quotes(data_dir: Path, file: str, column: str, num_rows: int) -> None:
     assert len(read_table(data_dir / file).column(column)) == num_rows
+
+
+def test_other_kinds_of_file_are_told_by_name(tmp_path: Path) -> None:
+    def told(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            read_table(tmp_path / name)
+        return str(caught.value).removeprefix(f"{tmp_path / name}")
+
+    assert told("a.conll", b"a O\n").endswith(
+        "; a file of tagged words is for the task tagging, as in `unmask check tagging`"
+    )
+    assert told("a.json", b'{\n "text": "a"\n}\n') == (
+        ': this is one JSON document over several lines: expected one JSON object in each line, such as {"text": "..."}'
+    )
+    assert told("a.jsonl", b"text,label\n").endswith(': expected one JSON object in each line, such as {"text": "..."}')
+    assert told("a.tsv", b"text\tlabel\n").endswith("name the columns with --column-names if this line is a row")
+    assert told("b.tsv", b"") == ": the file is empty: name another, or see why nothing was written into it"
+    assert told("c.tsv", "text\tlabel\n정말 재미있는 영화\t1\n".encode("cp949")) == (
+        ", line 2: byte 1 (0xc1) is not UTF-8; as CP949 it reads '정말 재미있는 영화\\t1': save the file as UTF-8"
+    )
+    assert told("d.tsv", "text\tlabel\n".encode("utf-16")) == (
+        ", line 1: the file is UTF-16, as Windows programs call Unicode: save the file as UTF-8"
+    )

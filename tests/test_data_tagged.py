@@ -51,6 +51,7 @@ def test_columns_between_tabs(tmp_path: Path) -> None:
         source=str(path),
         line=3,
         lines=(3, 4),
+        label_column="2",
     )
     assert (first.shown_text, len(first), first.runs()) == ("New York is", 2, [(0, 1), (1, 2)])
     assert pairs(second) == [("#now", "O"), ("#", "O"), ("\u200b", "O")]
@@ -207,6 +208,7 @@ def test_conllu(tmp_path: Path) -> None:
         line=1,
         lines=(5, 6, 7, 10, 11, 12, 13),
         id="s-1",
+        label_column="upos",
     )
     assert shown(sentence) == ["Do", "n't", "go", "au", "au", "bar", "."]
     assert read_tagged(path, tag_column="FEATS")[0].tags == ("_", "Polarity=Neg", "_", "_", "_", "_", "_")
@@ -275,6 +277,7 @@ def test_json_lines(tmp_path: Path) -> None:
         line=1,
         lines=(1, 1, 1),
         id="7",
+        label_column="tags",
     )
     assert (second.tags, second.text, second.offsets, second.lines) == (("3", "0"), None, ((0, 2), (3, 4)), (2, 2))
     other = write_lines(tmp_path, {"words": ["a", "b"], "pos": ["X", "Y"]})
@@ -299,8 +302,8 @@ def test_json_lines_of_characters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"tokens": ["a", "b"], "tags": ["O"]}, "line 2, column 'tags': there are 2 tokens and 1 tags"),
-        ({"tokens": ["a"], "ner_tags": ["O", "O"]}, "line 2, column 'ner_tags': there are 1 tokens and 2 tags"),
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "line 2, column 'tags': there are 2 words and 1 tag:"),
+        ({"tokens": ["a"], "ner_tags": ["O", "O"]}, "line 2, column 'ner_tags': there are 1 word and 2 tags"),
         ({"tokens": ["a"]}, "line 2, column 'tags': the object has no such key. Its keys are 'tokens'"),
         ({"tags": ["O"]}, "line 2, column 'tokens': the object has no such key. Its keys are 'tags'"),
         ({"tokens": [], "tags": []}, "line 2, column 'tokens': expected a list of strings with one at least"),
@@ -372,6 +375,7 @@ def test_characters(tmp_path: Path) -> None:
         lines=(4, 5, 7, 8, 10, 11),
         by_character=True,
         id="ner-0",
+        label_column="2",
     )
     assert first.runs() == [(0, 2), (2, 4), (4, 6)]
     assert pairs(second) == [("#", "O"), ("\u1112\u1161\u11ab", "B-PS")]
@@ -454,7 +458,7 @@ def test_broken_spans(tmp_path: Path) -> None:
         ("broken_span", str(path), 7),
     ]
     assert findings == find_broken_spans(sentences)  # B-LOC, with nothing to be parted from, is not iob1
-    assert str(findings[0]).startswith(f"{path}, line 1: I-PER follows neither B-PER nor I-PER")
+    assert str(findings[0]).startswith(f"{path}, line 1, column '2': I-PER follows neither B-PER nor I-PER")
     assert [finding.line for finding in find_broken_spans(sentences, scheme="iob1")] == [4, 9]
 
 
@@ -462,7 +466,7 @@ def test_no_span_is_broken_where_there_are_none(tmp_path: Path) -> None:
     parts_of_speech = read_tagged(write(tmp_path, "a.conll", "a\tDET\nb\tINTJ\n"))
     assert find_broken_spans(parts_of_speech) == []
     assert find_broken_spans(read_tagged(write(tmp_path, "b.conll", "a\tI-PER\n"), labelled=False)) == []
-    with refuses("a.conll, line 1: tag 'DET' of word 0 is none of bio's"):
+    with refuses("a.conll, line 1, column '2': tag 'DET' of word 0 is none of bio's"):
         find_broken_spans(parts_of_speech, scheme="bio")
 
 
@@ -525,3 +529,13 @@ def test_klue_characters_are_its_texts(corpus_dir: Path) -> None:
         assert sentence.shown_text == unmarked
         runs = ["".join(sentence.words[i:j]) for i, j in sentence.runs()]
         assert runs == unmarked.split()
+
+
+def test_a_file_of_questions_is_no_file_of_tags(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.json", '{\n "data": []\n}\n')
+    with refuses(
+        'this is one JSON document over several lines: expected one JSON object in each line, such as {"tokens"'
+    ):
+        read_tagged(path)
+    with refuses("Its keys are 'words', 'labels': name that of the words with --text-column"):
+        read_tagged(write(tmp_path, "b.jsonl", '{"words": ["a"], "labels": ["O"]}\n'))

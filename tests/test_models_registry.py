@@ -195,7 +195,7 @@ def test_a_base_checkpoint_gets_a_new_classifier_where_it_may(tmp_path: Path) ->
     assert model.config.id2label == labels
     assert report.missing == ("classifier.weight", "classifier.bias")
     assert not report.is_complete
-    assert report.summary() == f"55 tensors loaded from {folder}; the classifier is new and must be trained"
+    assert report.summary() == f"55 tensors loaded from {folder}; the layer classifier is new and must be trained"
     assert_same_parameters(model.encoder, base)
     assert model.classifier.linear.weight.shape == (3, 33)
     assert 0.01 < model.classifier.linear.weight.std() < 0.03
@@ -221,7 +221,10 @@ def test_a_masked_lm_gets_a_new_pooler_too(tmp_path: Path) -> None:
     folder = save(random_model("masked-lm"), tmp_path / "mlm")
     _, report = load_model(folder, "sequence-classification", allow_new_head=True)
     summary = report.summary()
-    assert "; the bert.pooler.dense, classifier are new and must be trained; 5 left out (cls.predictions." in summary
+    assert (
+        "; the layers bert.pooler.dense, classifier are new and must be trained; 5 left out (cls.predictions."
+        in summary
+    )
     assert summary.endswith(", ...)")
 
 
@@ -231,7 +234,7 @@ def test_another_number_of_labels_makes_a_new_classifier(tmp_path: Path) -> None
     model, report = load_model(folder, id2label=five, allow_new_head=True)
     assert report.missing == ()
     assert sorted(report.misshaped) == [("classifier.bias", (2,), (5,)), ("classifier.weight", (2, 33), (5, 33))]
-    assert report.summary().endswith("; the classifier is new and must be trained")
+    assert report.summary().endswith("; the layer classifier is new and must be trained")
     assert model.classifier.linear.weight.shape == (5, 33)
     same, report = load_model(folder, id2label={0: "bad", 1: "good"}, allow_new_head=True)
     assert report.is_complete

@@ -119,8 +119,31 @@ def test_scores_by_question_word_with_a_right_answer_of_each() -> None:
         ["other", "1", "0.0%", "0.000"],
     ]
     assert section.html.count("<li>") == 1  # the surest that is right; no text can be marked where there is no answer
-    assert "<q>… before <strong>Mary &amp; Tom</strong> &lt;after&gt; …</q>" in section.html
+    assert "<q>before <strong>Mary &amp; Tom</strong> &lt;after&gt;</q>" in section.html
     assert "who, 90.0% sure" in section.html
+
+
+def test_right_answers_are_promised_only_where_there_are_any() -> None:
+    with_one, without = words_section(record()), words_section(record(LINES[2:4]))
+    assert with_one is not None
+    assert without is not None
+    assert "Below the table, for each kind that has one, the surest right answer" in with_one.explanation
+    assert "Below the table" not in without.explanation
+    assert "<li>" not in without.html
+
+
+def test_what_stands_around_an_answer_is_cut_between_words() -> None:
+    """A run keeps 60 characters on either side, of which the first and the last may be of half a word."""
+    cut = line("Who?", "Tom", "Tom", f1=1.0)
+    before, after = (
+        "eadnought battleships and ocean liners of many kinds, made by "[:60],
+        " of Hull, a yard on the Humber known for its newer technolog",
+    )
+    assert (len(before), len(after)) == (60, 60)
+    section = words_section(record([cut | {"predicted_excerpt": [before, "Tom", after]}]))
+    assert section is not None
+    assert "<q>… battleships and ocean liners of many kinds, made b<strong>" in section.html
+    assert "</strong> of Hull, a yard on the Humber known for its newer …</q>" in section.html
 
 
 def test_scores_by_answer_length_in_words_or_characters() -> None:
@@ -162,7 +185,7 @@ def test_the_worst_mistakes_come_first_with_both_places_marked() -> None:
     assert "Of 3 dev questions" in section.explanation
     first, second, third = section.html.split("<li>")[1:]
     assert "right <strong>none</strong>, answered <em>Tom</em> with 95.0%, F1 0.00" in first
-    assert "<q>… left <strong>1914</strong> right …</q><q>… before <em>1916</em> &lt;after&gt; …</q>" in second
+    assert "<q>left <strong>1914</strong> right</q><q>before <em>1916</em> &lt;after&gt;</q>" in second
     assert "answered <em>seven of the &lt;b&gt;</em>" in third
     assert mistakes_section(record(LINES[:2])) is None
 

@@ -280,10 +280,10 @@ def test_a_run_without_a_dev_set(run_folder: Path) -> None:
     assert "Dev loss" not in sections["Epoch by epoch"].html
 
 
-def test_one_epoch_cannot_show_overfitting(run_folder: Path) -> None:
+def test_one_evaluation_cannot_show_overfitting(run_folder: Path) -> None:
     metrics = run_folder / "metrics.jsonl"
     metrics.write_text(next(line for line in metrics.read_text().splitlines(keepends=True) if "dev_loss" in line))
-    assert "One epoch is too few to see overfitting" in captions(run_folder, "Epoch by epoch")
+    assert "One evaluation is too few to see overfitting" in captions(run_folder, "Epoch by epoch")
 
 
 def test_a_dev_loss_that_falls_to_the_end_is_no_overfitting(run_folder: Path) -> None:
@@ -375,6 +375,98 @@ def test_counts_stand_on_whole_numbers() -> None:
         assert axes.get_ylim()[1] > max(count for _, count in histogram)
 
 
+@pytest.mark.parametrize(("epochs", "ticks"), [([1], [1]), ([3], [3]), ([1, 2, 3], [1, 2, 3]), ([0.5, 1, 1.5], [1])])
+def test_epochs_stand_on_whole_numbers(epochs: list[float], ticks: list[int]) -> None:
+    from unmask.reporting.plots import epoch_loss_plot, epoch_scores_plot, seed_scores_plot
+
+    entries = [{"epoch": epoch, "train_loss": 0.7, "dev_loss": 0.6, "dev_f1": 0.5} for epoch in epochs]
+    for figure in (
+        epoch_loss_plot(entries, overfitting_epoch=None),
+        epoch_scores_plot(entries, names={"F1": "dev_f1"}, best_epoch=epochs[0]),
+        seed_scores_plot({"seed 0": [(epoch, 0.5) for epoch in epochs]}, title="", kept="seed 0", best_epoch=epochs[0]),
+    ):
+        axes = figure.axes[0]
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == ticks
+
+
+def test_lengths_of_one_value_stand_on_a_whole_number() -> None:
+    from unmask.reporting.plots import lengths_plot
+
+    axes = lengths_plot([(6, 40)]).axes[0]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [6]
+
+
+def test_a_file_of_two_names_is_listed_once(run_folder: Path) -> None:
+    file = run_folder / "evaluation.json"
+    [entry] = json.loads(file.read_text())
+    other = entry | {"metrics": {name: score / 2 for name, score in entry["metrics"].items()}}
+    names = ("test.tsv", "/data/test.tsv", "/data/dev.tsv")
+    entries = [entry | {"data": name} for name in names] + [other | {"data": "/other/test.tsv"}]
+    file.write_text(json.dumps(entries))
+    html = made_sections(run_folder)["File by file"].html
+    assert re.findall(r"<td>([^<]*\.tsv)</td>", html) == ["test.tsv", "/data/dev.tsv", "/other/test.tsv"]
+
+
+def test_settings_of_other_tasks_are_left_out(run_folder: Path) -> None:
+    config = json.loads((run_folder / "config.json").read_text())
+    options = {"max_query_length": 64, "score_range": None, "tag_scheme": None, "class_weights": None, "lora_rank": 8}
+    shown = {}
+    for task in ("classification", "regression", "pretraining"):
+        (run_folder / "config.json").write_text(json.dumps(config | options | {"task": task}))
+        html = repeat_section(RunRecord.read(run_folder)).html
+        shown[task] = {name for name in options if f"<dt>{name}</dt>" in html}
+    assert shown == {
+        "classification": {"class_weights", "lora_rank"},
+        "regression": {"score_range", "lora_rank"},
+        "pretraining": set(options),
+    }
+
+
+def test_a_part_that_was_tuned_stands_beside_the_whole(run_folder: Path) -> None:
+    assert "Beside full tuning" not in made_sections(run_folder)
+    config = json.loads((run_folder / "config.json").read_text())
+    for name, size in (("adapter", 893_607), ("model", 91_800_000)):
+        (run_folder / name).mkdir()
+        (run_folder / name / "weights").write_bytes(bytes(size))
+    (run_folder / "config.json").write_text(
+        json.dumps(config | {"num_trainable": 25, "num_total": 10_000, "output_dir": "runs/my lora"})
+    )
+    html = made_sections(run_folder)["Beside full tuning"].html
+    assert "<td>25</td><td>all</td>" in html
+    assert "<td>0.25%</td><td>100%</td>" in html
+    assert "<td>adapter 0.9 MB</td><td>model 91.8 MB</td>" in html
+    assert "unmask compare FULL &#x27;runs/my lora&#x27;" in html
+    (run_folder / "config.json").write_text(json.dumps(config | {"num_trainable": 7, "num_total": 7}))
+    assert "Beside full tuning" not in made_sections(run_folder)
+
+
+def test_the_header_names_a_search(run_folder: Path) -> None:
+    trial = {"number": 0, "settings": {"epochs": 1}, "scores": {"mcc": 0.5}, "score": 0.5, "best_epoch": 1}
+    trial |= {"seconds": 1.0, "state": "complete", "error": None, "reports": {}}
+    search = {"metric": "mcc", "trials": [trial], "best": 0, "importances": {}, "note": "", "next_command": ""}
+    assert "classification report " in Page(write_report(run_folder).read_text(encoding="utf-8")).text
+    (run_folder / "search.json").write_text(json.dumps(search))
+    text = Page(write_report(run_folder).read_text(encoding="utf-8")).text
+    assert "classification report, best trial of a search" in text
+
+
+@pytest.mark.parametrize(
+    ("piece", "first", "last"),
+    [
+        ("one two thr", "one two", "two thr"),
+        (" two thr", " two", "two thr"),
+        ("글자", "글자", "글자"),
+        ("one two ", "one two", "two "),
+    ],
+)
+def test_pieces_of_texts_are_cut_to_whole_words(piece: str, first: str, last: str) -> None:
+    from unmask.reporting.sections import first_words, last_words
+
+    assert (first_words(piece), last_words(piece)) == (first, last)
+
+
 def test_long_names_are_shortened_in_plots() -> None:
     from unmask.reporting.plots import drawable
 
@@ -415,7 +507,11 @@ def test_the_page_calls_examples_what_the_task_calls_them(run_folder: Path) -> N
     data = run_folder / "data.json"
     data.write_text(data.read_text().replace("[5, 4]", "[5, 9]"))
     write_report(run_folder, sections=(texts_section,))
-    assert "Number of windows" in Page((run_folder / "report.html").read_text(encoding="utf-8")).text
+    text = " ".join(Page((run_folder / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "Number of windows" in text
+    assert "Set Questions Windows Tokens Tokens each Cut" in text
+    assert "train 13 18 110 6.1 1" in text  # 110 / 18
+    assert "what two of them share counts twice" in text
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -322,7 +322,7 @@ def test_regression(make: Callable[..., Any], tmp_path: Path) -> None:
         (["a", 5], ["x", "y"], DataError, "X, line 2: 5 is neither a text nor a pair of texts"),
         (["a", ("b", "c", "d")], ["x", "y"], DataError, "X, line 2: .* is neither a text nor a pair"),
         (["a king", "  "] * 10, ["x", "y"] * 10, DataError, "line .*: the text is empty"),
-        (["a king"] * 20, ["x"] * 20, DataError, "every label is 'x': a classifier needs examples of at least two"),
+        (["a king"] * 20, ["x"] * 20, DataError, "every label is 'x', so there is nothing to tell apart"),
         (["a king"] * 20, ["x", ""] * 10, DataError, "line .*: the label is empty"),
         (["a king"] * 20, np.array([1, "1"] * 10, object), DataError, "y: labels are all words or all numbers"),
         (["a king"] * 20, [b"x", b"y"] * 10, DataError, "y: labels are all words or all numbers"),

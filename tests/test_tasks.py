@@ -59,7 +59,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def example(text: str, label: str | None = "0", *, pair: str | None = None, line: int = 1) -> TextExample:
-    return TextExample(text=text, text_pair=pair, label=label, source="texts.tsv", line=line)
+    return TextExample(text=text, text_pair=pair, label=label, source="texts.tsv", line=line, label_column="label")
 
 
 def words(tokenizer: Tokenizer, samples: Samples) -> list[str]:
@@ -561,7 +561,9 @@ def test_no_constant_answer_loses_less_than_the_no_skill_loss(options: dict[str,
 
 def test_labels_that_differ_in_case_only_are_named_with_their_line_unless_both_are_given() -> None:
     examples = [example("x", "Pos"), example("x", "neg"), example("x", "pos", line=9)]
-    with pytest.raises(DataError, match=r"texts\.tsv, line 9: the labels 'Pos' and 'pos' differ in case only"):
+    with pytest.raises(
+        DataError, match=r"texts\.tsv, line 9, column 'label': the labels 'Pos' and 'pos' differ in case only"
+    ):
         Classification.for_training(examples, TaskOptions())
     task = Classification.for_training(examples, TaskOptions(labels=("Pos", "pos", "neg")))
     assert task.id2label == {0: "Pos", 1: "pos", 2: "neg"}
@@ -571,13 +573,17 @@ def test_labels_that_differ_in_unicode_form_only() -> None:
     """The two look the same: without a word there would be three classes of two."""
     nfc, nfd = "긍정", unicodedata.normalize("NFD", "긍정")
     examples = [example("x", nfc), example("x", "부정"), example("x", nfd, line=9)]
-    with pytest.raises(DataError, match=r"line 9: the labels '긍정' and '.*' differ in Unicode form only: bring both"):
+    with pytest.raises(
+        DataError, match=r"line 9, column 'label': the labels '긍정' and '.*' differ in Unicode form only: bring both"
+    ):
         Classification.for_training(examples, TaskOptions())
-    with pytest.raises(DataError, match=r"\(긍정, 부정\): one is alike after Unicode normalization: bring both to NFC"):
+    with pytest.raises(
+        DataError, match=r"\(긍정, 부정\): '긍정' is alike after Unicode normalization: bring both to NFC"
+    ):
         Classification.for_training(examples, TaskOptions(labels=(nfc, "부정")))
     assert len(Classification.for_training(examples, TaskOptions(labels=(nfc, "부정", nfd))).id2label) == 3
     accented = [example("x", "É"), example("x", "no"), example("x", unicodedata.normalize("NFD", "é"), line=5)]
-    with pytest.raises(DataError, match=r"line 5: .* differ in case only: write them alike"):
+    with pytest.raises(DataError, match=r"line 5, column 'label': .* differ in case only: write them alike"):
         Classification.for_training(accented, TaskOptions())
 
 
@@ -717,13 +723,17 @@ def test_labels_that_cannot_be_read_are_named(tmp_path: Path, label: str, messag
 
 
 def test_texts_without_any_label_teach_nothing() -> None:
-    with pytest.raises(DataError, match=r"texts\.tsv: no text has a label"):
+    with pytest.raises(
+        DataError, match=r"texts\.tsv, column 'label': no text has a label, .*: give texts labels, or name"
+    ):
         MultiLabel.for_training([example("a", ""), example("b", "")], TaskOptions())
 
 
 def test_a_label_never_learnt_is_named_with_its_line(tokenizer: Tokenizer) -> None:
     task = MultiLabel.for_training([example("a", "x"), example("b", "x,y")], TaskOptions())
-    with pytest.raises(DataError, match=r"texts\.tsv, line 4: the label 'z' is not one the model was given"):
+    with pytest.raises(
+        DataError, match=r"texts\.tsv, line 4, column 'label': the label 'z' is not one the model was given"
+    ):
         task.encode([example("a", "x,z", line=4)], tokenizer, max_seq_length=9)
 
 

@@ -291,7 +291,7 @@ def test_an_answer_of_dropped_characters_teaches_nothing(
     assert samples.targets is not None
     assert samples.targets[0].tolist() == [IGNORED, IGNORED]
     assert samples.targets[1].min() > 0
-    assert "1 answers are made of characters that the tokenizer drops" in caplog.text
+    assert "1 answer of characters that the tokenizer drops: nothing is learnt of them" in caplog.text
     assert make_batch(samples, np.arange(2)).num_targets == (2,)
 
 
@@ -300,14 +300,14 @@ def test_long_questions_are_cut_and_said_to_be(tokenizer: Tokenizer, caplog: pyt
     with caplog.at_level(logging.WARNING):
         samples = encode(tokenizer, [question("cat bird", text=text)], 40, max_query_length=5)
     assert len(samples.input_ids[0]) == 5 + 2 + 3
-    assert "1 questions were cut" in caplog.text
+    assert "1 question cut: see max_query_length" in caplog.text
     assert len(encode(tokenizer, [question("cat " * 30, text=text)], 21).input_ids[0]) == 21  # 9 of each
 
 
 @pytest.mark.parametrize(
     ("example", "length", "error", "message"),
     [
-        (question("\u200b"), 40, DataError, r"squad.json, column 'data\[0\].*': nothing of the text is left"),
+        (question("\u200b"), 40, DataError, r"squad.json, field 'data\[0\].*': nothing of the text is left"),
         (question("dog", text="\u200b"), 40, DataError, "nothing of the question is left by the tokenizer"),
         (question("dog"), 4, SettingsError, "max_seq_length is 4: a question, its text and .* need 5 tokens"),
     ],

@@ -563,16 +563,16 @@ def refused(message: str, *examples: TaggedSentence, **options: Any) -> None:
 
 def test_tags_that_teach_nothing_or_cannot_be_meant() -> None:
     refused(
-        "tags.conll: every label is 'O': a classifier needs examples of at least two classes",
+        "tags.conll: every tag is 'O', so there is no span to find: add sentences with spans, or name the column of",
         sentence("a b", "O O"),
         sentence("c", "O"),
     )
     refused(
-        "tags.conll, line 9: the labels 'NOUN' and 'Noun' differ in case only",
+        "tags.conll, line 9: the tags 'NOUN' and 'Noun' differ in case only",
         sentence("a b", "NOUN X"),
         sentence("c d", "X Noun", line=8),
     )
-    refused("tags.conll, line 2: the labels 'LOC' and 'Loc' differ in case only", sentence("a b c", "B-LOC I-Loc O"))
+    refused("tags.conll, line 2: the types 'LOC' and 'Loc' differ in case only", sentence("a b c", "B-LOC I-Loc O"))
     refused(
         "tags.conll, line 3: the tag 'B_PER' is of no scheme that 'B-LOC' is of (bio, iob1, iobes, bilou): correct it, "
         "or say --tag-scheme plain",
@@ -627,10 +627,10 @@ def test_a_tag_of_another_unicode_form(tokenizer: Tokenizer) -> None:
     """As macOS writes Hangul: it looks the same, and only its letters are parted."""
     nfd = unicodedata.normalize("NFD", "B-사람")
     parts = (sentence("a b", "B-사람 O"), sentence("a b", f"O {nfd}", line=3))
-    refused("line 4: the labels 'B-사람' and 'B-", *parts)
+    refused("line 4: the tags 'B-사람' and 'B-", *parts)
     refused("differ in Unicode form only: bring both to NFC, or name both with", *parts)
     task = Tagging.for_training([sentence("a b", "B-사람 O")], TaskOptions())
-    with pytest.raises(DataError, match="one is alike after Unicode normalization: bring both to NFC"):
+    with pytest.raises(DataError, match="'B-사람' is alike after Unicode normalization: bring both to NFC"):
         encode(task, tokenizer, sentence("a b", f"O {nfd}"))
 
 

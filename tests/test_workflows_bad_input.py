@@ -89,7 +89,7 @@ BAD_FILES = {
     "two columns of a name": (b"label\tlabel\n" + ROWS, "bad.tsv, line 1, column 'label': 2 columns have this name"),
     "one class": (
         HEADER + b"this dog.\tgood\nthis cat.\tgood\n",
-        "bad.tsv: every label is 'good': a classifier needs examples of at least two classes",
+        "bad.tsv, column 'label': every label is 'good', so there is nothing to tell apart: add examples of another",
     ),
     "empty label": (HEADER + ROWS + b"this dog.\t \n", "line 6, column 'label': the label is empty: fill it in"),
     "empty text": (HEADER + ROWS + b"\tgood\n", "bad.tsv, line 6: the text is empty, there is nothing to read in it"),
@@ -138,7 +138,8 @@ def test_a_label_that_training_does_not_have(place, tmp_path, capsys, flag):
     assert_refused(
         code,
         capsys,
-        f"{file}, line 3: the label 'maybe' is not one the model was given to learn (bad, good): mend the label",
+        f"{file}, line 3, column 'label': the label 'maybe' is not one the model was given to learn (bad, good): "
+        "mend the label",
     )
     assert list(tmp_path.iterdir()) == [file]
 
@@ -146,8 +147,8 @@ def test_a_label_that_training_does_not_have(place, tmp_path, capsys, flag):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["bad"], "line 2: the label 'good' is not one the model was given to learn (bad)"),
-        (["yes", "no"], "line 2: the label 'good' is not one the model was given to learn (yes, no)"),
+        (["bad"], "line 2, column 'label': the label 'good' is not one the model was given to learn (bad)"),
+        (["yes", "no"], "line 2, column 'label': the label 'good' is not one the model was given to learn (yes, no)"),
     ],
 )
 def test_labels_that_the_file_does_not_have(place, tmp_path, capsys, given, message):
@@ -202,7 +203,7 @@ def test_a_text_of_a_hundred_thousand_characters_is_cut_and_that_is_said(place, 
     long_text = "this dog sleep " * 6667
     file = write_rows(tmp_path / "long.tsv", [(long_text, "good"), ("x" * 100_000, "bad"), ("this cat", "good")])
     assert finetune_tiny(place, tmp_path / "run", "--train", file, "--dev", file, "--max-steps", 1) == 0
-    assert "1 texts were cut to 40 tokens, 19,963 tokens in all" in capsys.readouterr().err
+    assert "1 text was cut to 40 tokens, 19,963 tokens in all" in capsys.readouterr().err
     assert unmask("predict", trained, "--data", file, "--json") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
@@ -311,7 +312,7 @@ class TestEvaluate:
     def test_a_label_the_model_does_not_know(self, trained, tmp_path, capsys):
         file = write_rows(tmp_path / "x.tsv", [("this dog", "good"), ("this cat", "perhaps")])
         code = unmask("evaluate", trained, "--data", file)
-        assert_refused(code, capsys, f"{file}, line 3: the label 'perhaps' is not one")
+        assert_refused(code, capsys, f"{file}, line 3, column 'label': the label 'perhaps' is not one")
 
 
 class TestPredict:

@@ -9,6 +9,7 @@ import gzip
 import itertools
 import json
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -295,8 +296,8 @@ def test_problems_and_advice_are_whole(tmp_path):
     assert [str(finding) for finding in report.findings] == [
         f"{train}, line 27: expected 2 columns ('sentence', 'label') and found 1: correct the row, or the names of the "
         "columns",
-        f"{dev}, line 9: the label 'bda' is not one the model was given to learn (bad, good): mend the label, or add "
-        "examples of it to the training file",
+        f"{dev}, line 9, column 'label': the label 'bda' is not one the model was given to learn (bad, good): mend the "
+        "label, or add examples of it to the training file",
         f"{train}, line 26: labelled bad here and good in line 2: 'the dog sleep.': find out which is right: a model "
         "cannot learn both",
         f"{dev}, line 2: stands in {train}, line 18, too, labelled bad here and good there: 'the cat run.': take it "
@@ -345,9 +346,9 @@ def test_a_quote_that_swallows_rows(tmp_path):
     """It closes again, as a field of many lines that look like rows."""
     lines = with_line(with_line(csv_rows(40), 5, '"the dog sleep,good'), 12, 'the cat run,bad"')
     report = check(train=write(tmp_path / "train.csv", lines, header="sentence,label"), model=None)
-    swallowed = [finding for finding in report.findings if "look like rows" in finding.problem]
+    swallowed = [finding for finding in report.findings if "looks like rows" in finding.problem]
     assert [(finding.line, finding.kind) for finding in swallowed] == [(5, "quotes")]
-    assert "closes in line 12: the 6 lines between" in swallowed[0].problem
+    assert "closes in line 12: what is between, 6 lines, is one field" in swallowed[0].problem
 
 
 def test_quotes_inside_a_field_open_nothing(tmp_path):
@@ -680,12 +681,12 @@ def test_tags_that_are_given(tmp_path):
     assert ("error", "broken_span", 1) in found(check(**settings, dev=dev))
     named = conll(3, first=40, tags=("O", "S-PER", "O", "O"))  # converted, as training does
     dev = write(tmp_path / "dev.conll", named, header=None)
-    assert found(check(**settings, dev=dev)) == [("note", "missing_label", None), ("note", "tag_schemes", 1)]
+    assert found(check(**settings, dev=dev)) == [("note", "tag_schemes", 1)]
 
 
 def test_schemes_and_units(tmp_path):
     dev = write(tmp_path / "dev.conll", conll(5, first=40, tags=("O", "S-PER", "O", "O")), header=None)
-    assert tagging(tmp_path, conll(12), dev=dev) == [("note", "missing_label", None), ("note", "tag_schemes", 1)]
+    assert tagging(tmp_path, conll(12), dev=dev) == [("note", "tag_schemes", 1)]
     characters = [f"{character}\tO" for character in "a dog"] + [""] + [f"{character}\tB-PER" for character in "a b"]
     dev = write(tmp_path / "dev.conll", characters, header=None)
     assert tagging(tmp_path, conll(12), dev=dev) == [("error", "tag_units", 1)]
@@ -750,7 +751,8 @@ def test_question_lines_of_a_json_file(tmp_path):
     lines = [json.dumps(entry) for entry in entries]
     path = write(tmp_path / "train.json", lines, header=None)
     report = check(task="question-answering", train=path, model=None)
-    assert [(f.severity, f.line, f.field) for f in report.findings] == [("error", 8, "question")]
+    assert [(f.severity, f.line, f.field) for f in report.findings] == [("error", 8, None)]
+    assert report.findings[0].problem.startswith("the key 'question' is missing, which holds text: add it")
     assert report.sets[0].num_examples == 11
 
 
@@ -867,7 +869,7 @@ def test_unknown_tokens(tmp_path, model):
     assert (finding.severity, finding.kind, finding.line) == ("warning", "unknown_tokens", 9)
     # 22 sentences of 4 tokens, 2 and 3 tokens: 93, 4 of them unknown
     assert finding.problem == (
-        f"4 of 93 tokens (4.30%) are unknown to {model}, in 2 of 24 texts; most in line 9, line 5. Often 'zzz', 'yyy'"
+        f"unknown to {model}: 4 of 93 tokens (4.30%), in 2 of 24 texts; most in line 9, line 5. Often 'zzz', 'yyy'"
     )
     report = check(train=write(path, [*rows(0, 105), "zzz dog\tgood"]), model=model)
     assert found(report) == [("note", "unknown_tokens", 107)]  # 1 of 422
@@ -897,11 +899,11 @@ def test_truncation(tmp_path, model):
     [finding] = report.findings
     assert (finding.severity, finding.kind, finding.line) == ("warning", "long_texts", 26)
     # [CLS] the dog sleep near the house . [SEP]: 9 tokens, and 24 of 6 and one of 3
-    assert finding.problem == "1 of 26 texts have more than 6 tokens, the longest 9: 3 tokens (1.92%) are cut"
+    assert finding.problem == "more than 6 tokens in 1 of 26 texts, 9 in the longest: the rest is cut, 3 tokens (1.92%)"
     assert (report.sets[0].max_tokens, report.sets[0].num_long, report.max_seq_length) == (9, 1, 6)
     assert report.sets[0].mean_tokens == (24 * 6 + 9 + 3) / 26
     [finding] = check(**settings, max_seq_length=6, long_texts="windows").findings
-    assert (finding.severity, finding.problem.endswith("the longest 9: they are read through windows")) == (
+    assert (finding.severity, finding.problem.endswith("9 in the longest: they are read through windows")) == (
         "note",
         True,
     )
@@ -933,7 +935,7 @@ def test_decomposed_text_that_a_tokenizer_reads_otherwise(tmp_path, model):
     assert f"{folder} reads 750 of the 750 looked at otherwise" in finding.problem  # every other one is tried
     hangul = write(tmp_path / "train.tsv", with_line(GOOD, 5, "\u1112\u1161\u11ab\tgood"))
     [finding] = check(train=hangul, model=None).findings
-    assert "1 of 24 texts spell Hangul syllables as letters" in finding.problem
+    assert "Hangul syllables as letters in 1 of 24 texts" in finding.problem
 
 
 def test_a_model_that_is_not_there(tmp_path):
@@ -1057,3 +1059,81 @@ def test_cola_raw_beside_tokenised(data_dir, tmp_path):
     [finding] = [finding for finding in report.findings if finding.kind == "raw_and_tokenised"]
     assert (finding.severity, finding.path, finding.line) == ("warning", str(train), 1)
     assert "are raw" in finding.problem
+
+
+NEAR = {
+    "lower case": (("o", "b-per", "o", "o"), "the tags 'b-per' look like those", "write them as B-PER and O, or name"),
+    "underscore": (("O", "B_ORG", "I_ORG", "O"), "the tags 'B_ORG', 'I_ORG' look", "--labels B_ORG=B-ORG ...;"),
+    "letter last": (("-", "PER_B", "PER_I", "-"), "the tags 'PER_B', 'PER_I' look", "write them as B-PER and O"),
+    "numbers": (("0", "3", "10", "0"), "the tags are numbers ('0', '3', '10'): they are", "--labels 0=O 1=B-PER ..."),
+}
+
+
+@pytest.mark.parametrize("what", NEAR)
+def test_tags_that_nearly_mark_spans(tmp_path, what):
+    """Else they would be learnt word by word, and no one would be told."""
+    tags, problem, advice = NEAR[what]
+    assert tagging(tmp_path, conll(12, tags=tags)) == [("warning", "near_scheme", 1)]
+    settings = {"task": "tagging", "train": tmp_path / "train.conll", "model": None}
+    [finding] = check(**settings).findings
+    assert finding.problem.startswith(problem)
+    assert finding.problem.endswith("they are learnt word by word, and no spans are found")
+    assert advice in finding.advice
+    assert finding.advice.endswith("say --tag-scheme plain if they mark none")
+    assert finding.field == "2"
+    assert check(**settings, tag_scheme="plain").findings == ()
+    named = [
+        f"{tag}={'O' if tag == tags[0] else name}" for tag, name in zip(tags[:3], ("O", "B-X", "I-X"), strict=True)
+    ]
+    report = check(**settings, labels=tuple(dict.fromkeys(named)))
+    assert "near_scheme" not in [finding.kind for finding in report.findings]
+
+
+def test_tags_that_mark_none_are_not_near(tmp_path):
+    for tags in (("DET", "NOUN", "VERB", "PUNCT"), ("O", "B-PER", "O", "O"), ("d", "n-1", "v", "o")):
+        assert "near_scheme" not in [kind for _, kind, _ in tagging(tmp_path, conll(12, tags=tags))]
+
+
+def test_what_dev_lacks_is_told_by_type_whatever_its_scheme(tmp_path):
+    train = write(tmp_path / "train.conll", conll(12, tags=("S-LOC", "B-PER", "E-PER", "O")), header=None)
+    dev = write(tmp_path / "dev.conll", conll(5, first=40, tags=("O", "B-PER", "I-PER", "O")), header=None)
+    report = check(task="tagging", train=train, dev=dev, model=None)
+    assert found(report) == [("note", "missing_label", None), ("note", "tag_schemes", 1)]
+    assert report.findings[0].problem == "no example has the type 'LOC'"
+
+
+def test_a_label_that_differs_in_case_is_told_with_its_column(tmp_path):
+    train, dev = write(tmp_path / "train.tsv", GOOD), write(tmp_path / "dev.tsv", [*rows(30, 36), "a cat\tGood"])
+    errors = [finding for finding in check(train=train, dev=dev, model=None).findings if finding.severity == "error"]
+    assert [str(finding) for finding in errors] == [
+        f"{dev}, line 8, column 'label': the label 'Good' is not one the model was given to learn (bad, good): 'good' "
+        "differs from it in case only: write them alike"
+    ]
+
+
+def test_one_sentence_for_want_of_blank_lines(tmp_path):
+    train = write(tmp_path / "train.conll", [line for line in conll(12) if line], header=None)
+    [finding] = [f for f in check(task="tagging", train=train, model=None).findings if f.severity == "error"]
+    assert (finding.kind, finding.problem) == ("few_examples", "there is one sentence, and nothing to tell it from")
+    assert finding.advice == "is the blank line between sentences missing? If not, give more"
+
+
+def test_answers_that_were_repaired_are_not_told_again_by_a_run(tmp_path):
+    """Reading them says so in a line of the log."""
+    path = tmp_path / "train.json"
+    entries = [question(n) for n in range(12)]
+    entries[7] = question(7, answers=[{"text": "house", "answer_start": 0}])
+    path.write_text(squad(entries))
+    report = check(task="question-answering", train=path, model=None)
+    assert [finding.kind for finding in report.findings] == ["repaired_answer"]
+    assert report.lines("error", "warning") == []
+
+
+def test_one_of_a_kind_is_one(tmp_path, model):
+    path = tmp_path / "train.json"
+    path.write_text(squad([question(0)]))
+    report = check(task="question-answering", train=path, model=model, max_seq_length=9, max_query_length=1)
+    said = " ".join(finding.problem for finding in report.findings)
+    assert "in 1 of 1 question, " in said
+    assert "more than 1 token" in said
+    assert not re.search(r"\b1 (questions|texts|sentences|tokens)\b", said)

@@ -438,9 +438,10 @@ def test_adapters_against_full_tuning(tmp_path, capsys, monkeypatch):
     runs = [tmp_path / name for name in ("full", "lora adapters")]
     assert finetune_tiny(place, runs[0], "--max-steps", 3) == 0
     assert finetune_tiny(place, runs[1], "--max-steps", 3, "--tune", "lora", "--lora-rank", 2) == 0
-    assert "Against full tuning" not in (runs[0] / "report.html").read_text()
+    assert "Beside full tuning" not in (runs[0] / "report.html").read_text()
     page = (runs[1] / "report.html").read_text()
-    assert f"<dd>unmask compare FULL &#x27;{runs[1]}&#x27;, where FULL is the same run with --tune all</dd>" in page
+    assert "Beside full tuning" in page
+    assert f"<pre><code>unmask compare FULL &#x27;{runs[1]}&#x27;</code></pre>" in page
 
     capsys.readouterr()
     assert unmask("compare", *runs, "--output", tmp_path / "page.html") == 0

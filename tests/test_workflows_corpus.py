@@ -48,7 +48,7 @@ def test_build_and_show(place: Path, capsys: pytest.CaptureFixture[str]) -> None
     printed = " ".join(capsys.readouterr().out.split())
     assert "document 0: 2 sentences, 10 tokens" in printed  # "dogs" and "runs" are two pieces each
     assert "│ 1 │ these dogs sleep. │ │ 2 │ the cat runs. │" in printed
-    assert "document 1: 1 sentences, 4 tokens" in printed
+    assert "document 1: 1 sentence, 4 tokens" in printed
 
     assert run("corpus", "show", place / "store", "--sentences", "2", "--json") == 0
     shown = json.loads(capsys.readouterr().out)

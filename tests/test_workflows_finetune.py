@@ -330,8 +330,8 @@ def test_the_run_folder_and_its_report(place, tmp_path, capsys):
         },
     }
     said = capsys.readouterr()
-    assert "the classifier is new and must be trained" in said.err
-    assert "train: 5 texts, 31 tokens; 1 texts were cut to 9 tokens, 1 tokens in all" in said.err
+    assert "the layer classifier is new and must be trained" in said.err
+    assert "train: 5 texts, 31 tokens; 1 text was cut to 9 tokens, 1 token in all" in said.err
     assert f"report  {run / 'report.html'}" in said.out
 
     steps, epochs = rows_of(run, "step"), rows_of(run, "epoch")

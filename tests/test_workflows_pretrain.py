@@ -523,7 +523,7 @@ class TestGoingOn:
         train = write_rows(tmp_path / "train.tsv", sentences(40, seed=1))
         arguments = ("--train", train, "--max-steps", 3, "--device", "cpu", "--output-dir", tmp_path / "tuned")
         assert unmask("finetune", "--model", tmp_path / "run", *arguments) == 0
-        assert "the classifier.dense, classifier.out_proj are new and must be trained" in capsys.readouterr().err
+        assert "the layers classifier.dense, classifier.out_proj are new and must be trained" in capsys.readouterr().err
 
 
 def test_the_generator_is_a_fraction_of_its_discriminator(place, tmp_path):

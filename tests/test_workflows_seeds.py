@@ -21,6 +21,7 @@ from unmask.data import split_indices
 from unmask.errors import DataError, SettingsError
 from unmask.metrics import bootstrap_mean
 from unmask.reporting import RunRecord
+from unmask.reporting.seeds import told_collapses
 from unmask.tasks import Classification, FineTuning
 from unmask.training import DivergedError
 
@@ -140,6 +141,11 @@ def test_the_report_shows_every_seed(three):
     assert "collapsed:" not in page
     assert (three / "plots" / "seeds.png").read_bytes().startswith(b"\x89PNG")
     assert "Parameters trained" in page
+    own = (three / f"seed-{best}" / "report.html").read_text()
+    for title in ("Label by label", "Most confident mistakes", "How sure, and how often right"):
+        assert (f"<h2>{title}, seed {best}</h2>" in page) == (f"<h2>{title}</h2>" in own)
+    assert f"<h2>Label by label, seed {best}</h2>" in page
+    assert (three / "plots" / "confusion_matrix.png").is_file()
 
 
 def test_the_table_ends_with_mean_and_spread(three, capsys):
@@ -150,10 +156,13 @@ def test_the_table_ends_with_mean_and_spread(three, capsys):
     rows = [line.split("│")[1:-1] for line in said.out.splitlines() if line.startswith("│")]
     rows = [[cell.strip() for cell in row] for row in rows]
     dev = [row for row in rows if row[0] == "dev"]
-    assert [row[1] for row in dev] == ["5", "6", "7", "mean", "± std"]
+    assert [row[1] for row in dev] == ["5", "6", "7", "mean", "± std", "lowest", "highest", "95% from", "95% to"]
     accuracy = summary["dev"]["accuracy"]
     assert [row[3] for row in dev[:3]] == [f"{value:.4f}" for value in accuracy["values"]]
-    assert [row[3] for row in dev[3:]] == [f"{accuracy['mean']:.4f}", f"{accuracy['std']:.4f}"]
+    ends = (accuracy["interval"]["low"], accuracy["interval"]["high"])
+    assert [row[3] for row in dev[3:]] == [
+        f"{value:.4f}" for value in (*(accuracy[key] for key in ("mean", "std", "min", "max")), *ends)
+    ]
     assert [row[1] for row in dev if row[-1] == "kept"] == [str(summary["best_seed"])]
     assert f"model   {three / 'model'}, of seed {summary['best_seed']}" in said.out
 
@@ -231,8 +240,22 @@ def test_seeds_that_learn_nothing_are_marked_and_the_first_of_equals_is_kept(pla
     assert [entry["is_collapsed"] for entry in summary["seeds"]] == [True, True]
     assert summary["dev"]["mcc"]["values"] == [0.0, 0.0]
     assert summary["best_seed"] == 0
-    assert capsys.readouterr().out.count("kept, collapsed") == 1
-    assert "Seeds 0, 1 collapsed: they give all dev texts the same answer" in (run / "report.html").read_text()
+    out = capsys.readouterr().out
+    assert out.count("kept, collapsed") == 1
+    told = "All 2 seeds collapsed, the one that was kept too: they give all of dev the same answer"
+    assert told in " ".join(out.split())
+    assert told in (run / "report.html").read_text()
+    assert "<h2>Most confident mistakes, seed 0</h2>" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("collapsed", "told"),
+    [((), ""), ((1,), "Seed 1 collapsed: it gives all"), ((0, 2), "Seeds 0, 2 collapsed: they give all")],
+)
+def test_collapsed_seeds_are_named(collapsed, told):
+    said = told_collapses([{"seed": seed, "is_collapsed": seed in collapsed} for seed in range(3)])
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
 
 
 def diverging(*seeds: int) -> Any:

@@ -30,17 +30,18 @@ BAD_FILES = {
     "more tokens than tags": (
         "bad.jsonl",
         GOOD_LINES + '{"tokens": ["the", "dog"], "tags": ["O"]}\n',
-        "bad.jsonl, line 2, column 'tags': there are 2 tokens and 1 tags: give each token one tag",
+        "bad.jsonl, line 2, column 'tags': there are 2 words and 1 tag: give each word one tag",
     ),
     "more tags than tokens": (
         "bad.jsonl",
         GOOD_LINES + '{"tokens": ["the"], "tags": ["O", "O"]}\n',
-        "bad.jsonl, line 2, column 'tags': there are 1 tokens and 2 tags: give each token one tag",
+        "bad.jsonl, line 2, column 'tags': there are 1 word and 2 tags: give each word one tag",
     ),
     "no tags": (
         "bad.jsonl",
         GOOD_LINES + '{"tokens": ["the"], "labels": ["O"]}\n',
-        "bad.jsonl, line 2, column 'tags': the object has no such key. Its keys are 'tokens', 'labels'",
+        "bad.jsonl, line 2, column 'tags': the object has no such key. Its keys are 'tokens', 'labels': name that "
+        "of the tags with --label-column",
     ),
     "empty tag": (
         "bad.conll",
@@ -50,28 +51,28 @@ BAD_FILES = {
     "an I- without its B-": (
         "bad.conll",
         f"{GOOD}\nthe O\ncat I-ANIMAL\n",
-        "bad.conll, line 9: I-ANIMAL follows neither B-ANIMAL nor I-ANIMAL: correct the tag, or name the scheme if it "
-        "is not bio (--tag-scheme); --repair-spans reads such tags as conlleval does",
+        "bad.conll, line 9, column '2': I-ANIMAL follows neither B-ANIMAL nor I-ANIMAL: correct the tag, or name the "
+        "scheme if it is not bio (--tag-scheme); --repair-spans reads such tags as conlleval does",
     ),
     "types that differ in case": (
         "bad.conll",
         f"{GOOD}\nthe O\ncat B-Animal\n",
-        "bad.conll, line 9: the labels 'B-ANIMAL' and 'B-Animal' differ in case only: write them alike",
+        "bad.conll, line 9, column '2': the tags 'B-ANIMAL' and 'B-Animal' differ in case only: write them alike",
     ),
     "tags that differ in case": (
         "bad.conll",
         "the DET\ndog NOUN\n\nthe det\n",
-        "bad.conll, line 4: the labels 'DET' and 'det' differ in case only: write them alike",
+        "bad.conll, line 4, column '2': the tags 'DET' and 'det' differ in case only: write them alike",
     ),
     "one class": (
         "bad.conll",
         "the O\ndog O\n\na O\n",
-        "bad.conll: every label is 'O': a classifier needs examples of at least two classes",
+        "bad.conll, column '2': every tag is 'O', so there is no span to find: add sentences with spans",
     ),
     "a slip among spans": (
         "bad.conll",
         f"{GOOD}\nthe O\ncat B_ANIMAL\n",
-        "bad.conll, line 9: the tag 'B_ANIMAL' is of no scheme that 'B-ANIMAL' is of (bio, iob1, iobes, bilou)",
+        "bad.conll, line 9, column '2': the tag 'B_ANIMAL' is of no scheme that 'B-ANIMAL' is of (bio, iob1, ",
     ),
     "not UTF-8": ("bad.conll", b"the O\ncaf\xe9 O\n", "bad.conll, line 2: byte 4 (0xe9) is not UTF-8"),
 }
@@ -119,8 +120,8 @@ def test_an_unknown_tag_in_dev(place: Path, tmp_path: Path, capsys: pytest.Captu
     assert_refused(
         finetune(place, tmp_path / "run", "--dev", file),
         capsys,
-        f"{file}, line 9: the tag 'B-PLACE' is not one the model was given to learn (O, B-ANIMAL, I-ANIMAL): mend the "
-        "tag, or add examples of it to the training file",
+        f"{file}, line 9, column '2': the tag 'B-PLACE' is not one the model was given to learn (O, B-ANIMAL, "
+        "I-ANIMAL): mend the tag, or add examples of it to the training file",
     )
     assert list(tmp_path.iterdir()) == [file]
 
@@ -163,3 +164,12 @@ def test_settings_that_do_not_go_with_tagging(place: Path, tmp_path: Path, capsy
     with pytest.raises(SettingsError, match=r"tag_scheme is .bio., and classification has no use for it.* for tagging"):
         FinetuneSettings(tag_scheme="bio")
     assert not list(tmp_path.iterdir())
+
+
+def test_tags_that_nearly_mark_spans_are_told_once(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "train.conll"
+    file.write_text(GOOD.replace(" O", " o").replace("B-ANIMAL", "b-animal"))
+    assert finetune(place, tmp_path / "run", "--train", file, "--dev", file) == 0
+    assert capsys.readouterr().err.count("the tags 'b-animal' look like those of spans and are none") == 1

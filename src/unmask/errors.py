@@ -27,7 +27,7 @@ class DataError(UnmaskError, ValueError):
         problem: what is wrong and what to do about it, one sentence or two.
         path: the file.
         line: its line, counted from 1.
-        field: the column or key.
+        field: the column, the key, or a path of keys such as `data[0].title`.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class DataError(UnmaskError, ValueError):
         if line is not None:
             place += f", line {line}" if place else f"line {line}"
         if field is not None:
-            place += f", column {field!r}" if place else f"column {field!r}"
+            what = "field" if "[" in field else "column"
+            place += f", {what} {field!r}" if place else f"{what} {field!r}"
         super().__init__(f"{place}: {problem}" if place else problem)
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unmask.tasks import TASKS
-from unmask.tasks.labels import Labels
+from unmask.tasks.labels import NO_LABELS, Labels, say_one_class, say_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from unmask.checks.subject import DataSet, Item, Subject
     from unmask.data import Finding
@@ -30,6 +30,7 @@ __all__ = [
     "find_scores_beyond",
     "find_similar_labels",
     "find_unseen_labels",
+    "tell_missing",
 ]
 
 _RARE = 10  # examples
@@ -76,10 +77,12 @@ def find_few_examples(subject: Subject) -> Iterator[Finding]:
             is_refused = subject.task in ("classification", "regression") or not has_dev
             yield data.finding(
                 "few_examples",
-                "there is one example, and nothing to tell it from",
+                f"there is one {TASKS[subject.task].unit.removesuffix('s')}, and nothing to tell it from",
                 data.items[0],
                 severity="error" if is_refused else "warning",
-                advice="give more examples",
+                advice="is the blank line between sentences missing? If not, give more"
+                if subject.task == "tagging" and len(data.items[0].pieces) > 1
+                else "give more examples",
             )
 
 
@@ -87,19 +90,17 @@ def find_one_class(subject: Subject) -> Iterator[Finding]:
     """A training file whose every label is the same."""
     for data in _training_sets(subject):
         if len(data.label_counts) == 1:
-            yield data.finding(
-                "one_class",
-                f"every label is {next(iter(data.label_counts))!r}",
-                severity="error",
-                advice="a classifier needs examples of at least two classes",
-            )
+            [label] = data.label_counts
+            problem, advice = say_one_class("tag" if subject.task == "tagging" else "label", label)
+            yield data.finding("one_class", problem, severity="error", advice=advice)
 
 
 def find_no_labels(subject: Subject) -> Iterator[Finding]:
     """A training file of label sets that are all empty."""
     for data in _training_sets(subject):
         if not data.label_counts:
-            yield data.finding("one_class", "no text has a label", severity="error", advice="give texts labels")
+            problem, advice = NO_LABELS
+            yield data.finding("one_class", problem, severity="error", advice=advice)
 
 
 def find_rare_labels(subject: Subject) -> Iterator[Finding]:
@@ -143,33 +144,39 @@ def find_unseen_labels(subject: Subject) -> Iterator[Finding]:
     given = subject.labels
     listed = sorted(_learnt(subject)) if given is None else given.values
     known = set(listed)
-    shown = ", ".join(listed[:_MOST_SHOWN]) + (f", {len(listed) - _MOST_SHOWN} more" if listed[_MOST_SHOWN:] else "")
     for data in subject.sets if listed else ():
         if data.role == "train" and given is None:
             continue
         for label in data.label_counts:
             if label not in known:
-                yield data.finding(
-                    "unseen_label",
-                    f"the label {label!r} is not one the model was given to learn ({shown})",
-                    data.first_with[label],
-                    severity="error",
-                    advice="mend the label, or add examples of it to the training file",
-                )
+                problem, advice = say_unknown("label", label, listed)
+                first = data.first_with[label]
+                yield data.finding("unseen_label", problem, first, of_label=True, severity="error", advice=advice)
 
 
 def find_missing_labels(subject: Subject) -> Iterator[Finding]:
     """Labels to learn of which a dev or test file has no example."""
-    known = _learnt(subject)
+    yield from tell_missing(subject, lambda data: set(data.label_counts), "label")
+
+
+def tell_missing(subject: Subject, names_of: Callable[[DataSet], set[str]], kind: str) -> Iterator[Finding]:
+    """What there is to learn, and is missing in a dev or test file.
+
+    Args:
+        subject: the files.
+        names_of: what there is in one.
+        kind: what it is called: "label".
+    """
+    known = {name for data in subject.sets if data.role == "train" for name in names_of(data)}
     for data in subject.sets:
         if data.role == "train" or not data.items:
             continue
-        missing = sorted(known - data.label_counts.keys())
+        missing = sorted(known - names_of(data))
         if missing:
             listed = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             yield data.finding(
                 "missing_label",
-                f"no example has {'the label' if len(missing) == 1 else 'one of the labels'} {listed}",
+                f"no example has {f'the {kind}' if len(missing) == 1 else f'one of the {kind}s'} {listed}",
                 severity="note",
                 advice="nothing will be known of how well it is told",
             )
@@ -190,6 +197,7 @@ def find_similar_labels(subject: Subject) -> Iterator[Finding]:
                     "similar_labels",
                     f"the labels {other!r} and {label!r} differ in case, blanks or form alone",
                     data.first_with[label],
+                    of_label=True,
                     severity="error" if is_refused else "warning",
                     advice="write them alike, or name both with --labels if they are two",
                 )

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from unmask.checks.tokens import describe_ends, encode_ids, places_inside
+from unmask.data.findings import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,8 @@ def find_long_questions(subject: Subject) -> Iterator[Finding]:
         if cut := [item for item, length in zip(data.items, lengths, strict=True) if length > limit]:
             yield data.finding(
                 "long_questions",
-                f"{len(cut):,} questions have more than {limit} tokens, the longest {max(lengths):,}: they are cut",
+                f"more than {count_of(limit, 'token')} in {count_of(len(cut), 'question')}, {max(lengths):,} in the "
+                "longest: the rest is cut",
                 cut[0],
                 advice="raise --max-query-length, if the end of the question is what is asked",
             )
@@ -74,8 +76,8 @@ def find_unanswerable(subject: Subject) -> Iterator[Finding]:
             if impossible:
                 yield data.finding(
                     "unanswerable",
-                    f"{len(impossible):,} of {len(data.items):,} questions have no answer, and none is without in "
-                    f"{subject.train.path}",
+                    f"no answer to {len(impossible):,} of {count_of(len(data.items), 'question')}, and none is without "
+                    f"in {subject.train.path}",
                     impossible[0],
                     advice="a model will not learn to leave a question unanswered: train on such questions too",
                 )

@@ -9,8 +9,8 @@ import zlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from unmask.data.findings import Finding
-from unmask.data.sources import open_binary, unreadable
+from unmask.data.findings import Finding, count_of
+from unmask.data.sources import SAVE_AS_UTF8, UTF16_MARKS, decode_line, open_binary, unreadable
 from unmask.data.tables import csv_reader
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["find_quotes", "read_lines", "rows_of_csv"]
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _WRAPPED = re.compile(r'(?:^|\t)"[^\t]*"(?=\t|$)')
 _OPENED = re.compile(r'(?:^|\t)"(?![^\t]*"(?:\t|$))')
 
@@ -39,13 +38,12 @@ def read_lines(path: Path) -> tuple[Lines, list[Finding]]:
             content = file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
-    if content.startswith(_UTF16):
-        problem = "the file is UTF-16, as Windows programs call Unicode: save it as UTF-8"
-        return [], [Finding("encoding", problem, str(path), 1, severity="error")]
     raw = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     is_ended = not raw[-1]
     if is_ended:
         raw.pop()
+    if content.startswith(UTF16_MARKS):
+        raw = raw[:1]  # each other line would be said to hold a NUL
     lines, findings = _decode(path, raw)
     findings += _find_line_ends(path, raw, is_ended=is_ended)
     if content.startswith(codecs.BOM_UTF8):
@@ -60,29 +58,10 @@ def _decode(path: Path, raw: Sequence[bytes]) -> tuple[Lines, list[Finding]]:
     findings = []
     for number, content in enumerate(raw, start=1):
         try:
-            line = content.removesuffix(b"\r").decode()
-        except UnicodeDecodeError as error:
-            problem = f"byte {error.start + 1} (0x{content[error.start]:02x}) is not UTF-8{_guess(content)}"
-            advice = "save the file as UTF-8"
-            findings.append(Finding("encoding", problem, str(path), number, severity="error", advice=advice))
-            continue
-        if "\0" in line:
-            problem = "there is a NUL byte: is this a text file, saved as UTF-8?"
-            findings.append(Finding("encoding", problem, str(path), number, severity="error"))
-            continue
-        lines.append((number, line))
+            lines.append((number, decode_line(content, is_first=number == 1)))
+        except ValueError as error:
+            findings.append(Finding("encoding", str(error), str(path), number, severity="error", advice=SAVE_AS_UTF8))
     return lines, findings
-
-
-def _guess(content: bytes) -> str:
-    """Name an encoding in which a line is plausible text, or nothing."""
-    try:
-        text = content.decode("cp949")
-    except UnicodeDecodeError:
-        return ""
-    num_hangul = sum("가" <= character <= "힣" for character in text)
-    num_foreign = sum(not character.isascii() for character in text)
-    return f"; as CP949 it reads {text[:20]!r}" if num_hangul >= max(2, 0.9 * num_foreign) else ""
 
 
 def _find_line_ends(path: Path, raw: Sequence[bytes], *, is_ended: bool) -> Iterator[Finding]:
@@ -93,7 +72,8 @@ def _find_line_ends(path: Path, raw: Sequence[bytes], *, is_ended: bool) -> Iter
         rarer = counts[True] <= counts[False]
         yield Finding(
             "line_ends",
-            f"{counts[True]:,} lines end in CRLF and {counts[False]:,} in LF alone; the first of the fewer is here",
+            f"{count_of(counts[True], 'line')} ending in CRLF and {counts[False]:,} in LF alone; the first of the "
+            "fewer is here",
             str(path),
             has_return.index(rarer) + 1,
             advice="files were perhaps joined: look at the seam, and save with one kind of line end",
@@ -102,7 +82,7 @@ def _find_line_ends(path: Path, raw: Sequence[bytes], *, is_ended: bool) -> Iter
     if inside:
         yield Finding(
             "line_ends",
-            f"{len(inside):,} lines have a carriage return inside, where old programs end a line",
+            f"there is a carriage return inside of {count_of(len(inside), 'line')}, where old programs end one",
             str(path),
             inside[0],
             advice="save the file with LF line ends",
@@ -116,7 +96,8 @@ def find_quotes(path: Path, lines: Lines) -> Iterator[Finding]:
     if lines and len(wrapped) > len(lines) / 2:
         yield Finding(
             "quotes",
-            f"{len(wrapped):,} of {len(lines):,} rows have a field between quotes, which are read as part of the text",
+            f"a field stands between quotes in {len(wrapped):,} of {count_of(len(lines), 'row')}, and they are read as "
+            "part of the text",
             str(path),
             wrapped[0],
             advice="a program that quotes has written the file: write it without quoting, or as .csv",
@@ -124,8 +105,8 @@ def find_quotes(path: Path, lines: Lines) -> Iterator[Finding]:
     if opened:
         yield Finding(
             "quotes",
-            f'{len(opened):,} rows have a field that begins with a " which its end does not close; unmask reads it as '
-            "text",
+            f'a field begins with a " which its end does not close, in {count_of(len(opened), "row")}; unmask reads it '
+            "as text",
             str(path),
             opened[0],
             severity="note",
@@ -148,8 +129,8 @@ def rows_of_csv(path: Path, lines: Lines) -> tuple[list[Lines], list[Finding]]:
             findings.append(
                 Finding(
                     "quotes",
-                    f"a quote opens here and closes in line {row[-1][0]}: the {len(inner):,} lines between are one "
-                    "field, and look like rows",
+                    f"a quote opens here and closes in line {row[-1][0]}: what is between, "
+                    f"{count_of(len(inner), 'line')}, is one field and looks like rows",
                     str(path),
                     row[0][0],
                     advice="close the quote, and double quotes inside a field",

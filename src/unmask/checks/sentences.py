@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unmask.checks.labels import tell_missing
 from unmask.checks.tokens import describe_ends, encode_ids, places_inside
 from unmask.data import find_broken_spans
+from unmask.data.findings import count_of
 from unmask.errors import DataError
 from unmask.metrics.tag_schemes import detect_scheme, read_spans, scheme_beside, scheme_of_tags, type_of_tag
+from unmask.tasks.labels import say_unknown
+from unmask.tasks.plain_tags import say_near_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +25,8 @@ __all__ = [
     "find_long_sentences",
     "find_malformed_spans",
     "find_misaligned_spans",
+    "find_missing_types",
+    "find_near_schemes",
     "find_schemes",
     "find_unseen_types",
     "find_wordless",
@@ -85,6 +91,23 @@ def find_schemes(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def find_near_schemes(subject: Subject) -> Iterator[Finding]:
+    """Tags to learn from that mark no spans and look nearly as if they did, unless they are said to be plain."""
+    for data in subject.sets:
+        if subject.train not in (None, data) or subject.options.tag_scheme is not None or not data.items:
+            continue
+        if scheme_of(subject, data) is None and (near := say_near_scheme(data.label_counts)) is not None:
+            yield data.finding("near_scheme", near[0], data.items[0], word=0, advice=near[1])
+
+
+def find_missing_types(subject: Subject) -> Iterator[Finding]:
+    """Types of spans, or tags that mark none, of which a dev or test file has no example, whatever its scheme."""
+    marks_spans = subject.train is not None and scheme_of(subject, subject.train) is not None
+    name = _type_of if marks_spans else str
+    kind = "type" if marks_spans else "tag"
+    yield from tell_missing(subject, lambda data: set(map(name, data.label_counts)), kind)
+
+
 def find_unseen_types(subject: Subject) -> Iterator[Finding]:
     """Types of spans, or tags that mark none, that were not given, or of which training has no example."""
     given, train = subject.labels, subject.train
@@ -103,14 +126,9 @@ def find_unseen_types(subject: Subject) -> Iterator[Finding]:
         for tag, item in data.first_with.items():
             if name(tag) not in told and tag not in foreign:
                 told.add(name(tag))
-                yield data.finding(
-                    "unseen_label",
-                    f"the tag {tag!r} is not one the model was given to learn",
-                    item,
-                    word=item.labels.index(tag),
-                    severity="error",
-                    advice="mend the tag, or add examples of it to the training file",
-                )
+                problem, advice = say_unknown("tag", tag, sorted(learnt))
+                word = item.labels.index(tag)
+                yield data.finding("unseen_label", problem, item, word=word, severity="error", advice=advice)
 
 
 def find_long_sentences(subject: Subject) -> Iterator[Finding]:
@@ -137,7 +155,8 @@ def find_wordless(subject: Subject) -> Iterator[Finding]:
         if found:
             yield data.finding(
                 "nothing_left",
-                f"the tokenizer of {subject.model} leaves nothing of {len(found):,} words, such as {found[0][1]!r}",
+                f"the tokenizer of {subject.model} leaves nothing of {count_of(len(found), 'word')}, such as "
+                f"{found[0][1]!r}",
                 found[0][0],
                 severity="error" if subject.tokenizer.unk_token_id is None else "note",
                 advice="the model reads them as the unknown token: see what they are",

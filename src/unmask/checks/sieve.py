@@ -41,7 +41,7 @@ _KINDS = {
     "not_json": "^not JSON|one JSON object in each line",
     "empty_field": "is empty|no value here|is no score here|nothing in this column|not empty, found|blanks only",
     "bad_score": "^the score ",
-    "tags_and_words": r"^there are \d+ .* and \d+ tags|^expected a list of strings",
+    "tags_and_words": r"^there are [\d,]+ words? and |^expected a list of strings",
     "misaligned_words": "^the word .* is not where|after the last word",
     "answer_not_in_context": "is not in its context",
     "duplicate_id": "^the id .* is that of",

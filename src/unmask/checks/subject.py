@@ -35,6 +35,7 @@ class Item:
         labels: what a model shall say: one label, any number of them, the tag of each word.
         line: where it starts, from 1; None where lines mean nothing.
         field: the path of keys to it, where there is no line.
+        label_column: where the labels are, for messages; None where that is no column.
         example: the task's own example.
     """
 
@@ -43,6 +44,7 @@ class Item:
     labels: tuple[str, ...]
     line: int | None
     field: str | None = None
+    label_column: str | None = None
     example: Any = None
 
     @property
@@ -103,13 +105,16 @@ class DataSet:
         item: Item | None = None,
         *,
         word: int | None = None,
+        of_label: bool = False,
         severity: Severity = "warning",
         advice: str = "",
     ) -> Finding:
-        """Place a finding at an item, at a word of a sentence, or at the file as a whole."""
+        """Place a finding at an item, at its label (`of_label`), at the tag of a `word`, or at the file as a whole."""
         line, keys = (None, None) if item is None else (item.line, item.field)
         if item is not None and word is not None:
             line = item.example.lines[word]
+        if item is not None and (of_label or word is not None):
+            keys = item.label_column
         return Finding(kind, problem, self.path, line, keys, severity=severity, advice=advice)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unmask.data.findings import count_of
+from unmask.tasks import TASKS
 from unmask.tokenization.hangul import align_composed, is_composed
 
 if TYPE_CHECKING:
@@ -126,13 +128,13 @@ def find_unknown_tokens(subject: Subject) -> Iterator[Finding]:
         shares = counts.unknown / np.maximum(counts.texts, 1)
         worst = [data.items[i] for i in np.argsort(-shares, kind="stable")[:_NUM_WORST] if counts.unknown[i]]
         words = ", ".join(map(repr, _unknown_words(data, subject.tokenizer)))
-        num_texts, many = np.count_nonzero(counts.unknown), f"{num_unknown:,} of {num_tokens:,} tokens"
+        num_texts = np.count_nonzero(counts.unknown)
         is_many = num_unknown >= _MANY_UNKNOWN * num_tokens
         yield data.finding(
             "unknown_tokens",
-            f"{many} ({num_unknown / num_tokens:.2%}) are unknown to {subject.model}, in {num_texts:,} of "
-            f"{len(data.items):,} {_unit(subject)}; most in {', '.join(item.place for item in worst)}"
-            + (f". Often {words}" if words else ""),
+            f"unknown to {subject.model}: {num_unknown:,} of {count_of(num_tokens, 'token')} "
+            f"({num_unknown / num_tokens:.2%}), in {num_texts:,} of {_all(subject, data)}; most in "
+            f"{', '.join(item.place for item in worst)}" + (f". Often {words}" if words else ""),
             worst[0],
             severity="warning" if is_many else "note",
             advice=_TAKEN_APART if _takes_hangul_apart(subject.tokenizer) else _UNKNOWN_SCRIPT,
@@ -164,17 +166,18 @@ def find_cut_texts(subject: Subject) -> Iterator[Finding]:
         if data.counts is None or not data.counts.lost.any():
             continue
         counts, limit = data.counts, subject.max_seq_length
+        assert limit is not None  # else nothing would be lost
         longest = int(counts.lengths.argmax())
         num_texts, num_tokens = int(np.count_nonzero(counts.lost)), int(counts.lost.sum())
         many = (
-            f"{num_texts:,} of {len(data.items):,} {_unit(subject)} have more than {limit} tokens, the longest "
-            f"{int(counts.lengths[longest]):,}"
+            f"more than {count_of(limit, 'token')} in {num_texts:,} of {_all(subject, data)}, "
+            f"{int(counts.lengths[longest]):,} in the longest"
         )
         if subject.task in ("tagging", "question-answering") or subject.options.long_texts == "windows":
             problem, advice = f"{many}: they are read through windows", ""
         else:
             share = num_tokens / int(counts.lengths.sum())
-            problem = f"{many}: {num_tokens:,} tokens ({share:.2%}) are cut"
+            problem = f"{many}: the rest is cut, {count_of(num_tokens, 'token')} ({share:.2%})"
             advice = "raise --max-seq-length, or read them whole with --long-texts windows"
         is_bad = bool(advice) and num_texts >= _MANY_CUT * len(data.items)
         yield data.finding(
@@ -224,8 +227,7 @@ def find_decomposed_text(subject: Subject) -> Iterator[Finding]:
         )
         yield data.finding(
             "decomposed_text",
-            f"{len(odd):,} of {len(data.items):,} {_unit(subject)} spell {what} (NFD, or half-width)"
-            + (f"; {effect}" if effect else ""),
+            f"{what} in {len(odd):,} of {_all(subject, data)} (NFD, or half-width)" + (f"; {effect}" if effect else ""),
             odd[0],
             severity="warning" if num_other or subject.tokenizer is None else "note",
             advice="bring the file to NFC: unicodedata.normalize('NFC', text)",
@@ -239,5 +241,6 @@ def _read_otherwise(pieces: Sequence[str], tokenizer: Tokenizer) -> set[str]:
     return {piece for piece, ids, others in both if ids != others}
 
 
-def _unit(subject: Subject) -> str:
-    return {"tagging": "sentences", "question-answering": "questions"}.get(subject.task, "texts")
+def _all(subject: Subject, data: DataSet) -> str:
+    """How many texts, sentences or questions there are."""
+    return count_of(len(data.items), TASKS[subject.task].unit.removesuffix("s"))

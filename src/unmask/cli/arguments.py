@@ -22,7 +22,9 @@ Result = TypeVar("Result")
 def parse(call: Callable[..., Result], arguments: Sequence[str], *, command: str, more_help: str = "") -> Result:
     """Call a function, or make a dataclass, with the arguments a user typed; a usage error exits with 2."""
     doc = (inspect.getdoc(call) or "").partition("\nArgs:")[0].strip()
-    return tyro.cli(call, prog=f"unmask {command}", args=list(arguments), description=f"{doc}\n\n{more_help}".strip())
+    return tyro.cli(
+        call, prog=f"unmask {command}", args=list(arguments), description=f"{doc}\n\n{more_help}".strip("\n")
+    )
 
 
 def parse_with_json(
@@ -35,7 +37,7 @@ def parse_with_json(
 ) -> tuple[Result, bool]:
     """Parse likewise, and tell whether `--json` was asked for."""
     rest = [argument for argument in arguments if argument != "--json"]
-    more_help = f"{more_help}\n\n--json prints {printed}, for scripts.".strip()
+    more_help = f"{more_help}\n\n--json prints {printed}, for scripts.".strip("\n")
     return parse(call, rest, command=command, more_help=more_help), len(rest) < len(arguments)
 
 

@@ -6,15 +6,16 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from unmask.cli.arguments import name_first, parse_with_json, print_json, recipe_arguments
+from unmask.data.findings import count_of
 from unmask.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from rich.table import Table
 
     from unmask.data import Finding
-    from unmask.workflows.check import CheckReport
+    from unmask.workflows.check import CheckedSet, CheckReport
 
 _HELP = """\
 The task may stand first, without its flag, or the file to train on. --config takes a recipe for unmask finetune; what
@@ -54,8 +55,8 @@ def run(arguments: Sequence[str]) -> None:
             console.print(_findings_table(report))
         console.print(report.summary(), highlight=False)
     if num_errors := report.counts["error"]:
-        they = "it" if num_errors == 1 else "them"
-        raise DataError(f"training would stop: {num_errors:,} error{'' if they == 'it' else 's'}; correct {they} first")
+        them = "it" if num_errors == 1 else "them"
+        raise DataError(f"training would stop: {count_of(num_errors, 'error')}; correct {them} first")
 
 
 def _concerns_data(setting: str) -> bool:
@@ -76,28 +77,32 @@ def _concerns_data(setting: str) -> bool:
 
 
 def _sets_table(report: CheckReport) -> Table:
-    """Draw each file in numbers, one a row."""
+    """Draw each file in numbers, in lines of whole words that any terminal holds."""
     from rich.table import Table
     from rich.text import Text
 
-    has_labels = any(data.labels for data in report.sets)
-    table = Table("", "file", "examples", "refused", "mean tokens", "longest", "too long", "unknown")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    table.columns[1].overflow = "fold"
-    if has_labels:
-        table.add_column("labels", overflow="fold")
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     for data in report.sets:
-        cells = [data.role, data.data, f"{data.num_examples:,}", f"{data.num_refused:,}" if data.num_refused else ""]
-        if data.mean_tokens is None:
-            cells += [""] * 4
-        else:
-            cells += [f"{data.mean_tokens:.1f}", f"{data.max_tokens:,}", f"{data.num_long:,}"]
-            cells += [f"{data.unknown_rate:.2%}"]
-        shown = [f"{label}: {count:,}" for label, count in list(data.labels.items())[:_MOST_LABELS]]
-        more = [f"{data.num_labels - len(shown)} more"] if data.num_labels > len(shown) else []
-        table.add_row(*map(Text, cells), *([Text(", ".join(shown + more))] if has_labels else []))
+        table.add_row(data.role, Text(data.data, style="bold"))
+        for line in _told(data):
+            table.add_row("", Text(line))
     return table
+
+
+def _told(data: CheckedSet) -> Iterator[str]:
+    """A file in numbers: a line for its examples, and one for their tokens."""
+    labels = [f"{label}: {count:,}" for label, count in list(data.labels.items())[:_MOST_LABELS]]
+    if data.num_labels > len(labels):
+        labels.append(f"{data.num_labels - len(labels):,} more")
+    refused = f", {data.num_refused:,} refused" if data.num_refused else ""
+    yield count_of(data.num_examples, "example") + refused + (f"; labels {', '.join(labels)}" if data.labels else "")
+    if data.mean_tokens is not None:
+        yield (
+            f"{data.mean_tokens:.1f} tokens on average, {data.max_tokens:,} at most, {data.unknown_rate:.2%} unknown; "
+            f"{data.num_long:,} too long"
+        )
 
 
 def _findings_table(report: CheckReport) -> Table:
@@ -107,24 +112,47 @@ def _findings_table(report: CheckReport) -> Table:
     from rich.text import Text
 
     table = Table("where", "what was found, and what to do", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].overflow = "fold"
+    for column in table.columns:
+        column.overflow = "fold"
+    names = _short_names({finding.path for finding in report.findings} | {data.data for data in report.sets})
     severity = ""
     for group in report.groups:
         first = group[0]
         if first.severity != severity:
             severity = first.severity
             table.add_section()
-            count = report.counts[first.severity]
-            table.add_row(Text(f"{count:,} {severity}{'' if count == 1 else 's'}", style=_STYLES[severity]), "")
+            table.add_row(Text(count_of(report.counts[severity], severity), style=_STYLES[severity]), "")
         for finding in group[:_MOST_SHOWN]:
-            table.add_row(Text(_place(finding)), Text(finding.problem))
+            table.add_row(Text(_place(finding, names[finding.path])), Text(_shorten(finding.problem, names)))
         if len(group) > _MOST_SHOWN:
             table.add_row("", Text(f"and {len(group) - _MOST_SHOWN:,} more", style="dim"))
         if first.advice:
-            table.add_row("", Text(f"-> {first.advice}", style="italic"))
+            table.add_row("", Text(f"-> {_shorten(first.advice, names)}", style="italic"))
     return table
 
 
-def _place(finding: Finding) -> str:
-    place = finding.path if finding.line is None else f"{finding.path}:{finding.line}"
+def _short_names(paths: Collection[str]) -> dict[str, str]:
+    """The end of each path that no other file's path has: of most files the name alone."""
+
+    def ends(path: str, tail: str) -> bool:
+        return f"/{path}".endswith(f"/{tail}")
+
+    def shortest(path: str) -> str:
+        parts = path.split("/")
+        others = [other for other in paths if not ends(path, other) and not ends(other, path)]
+        tails = ("/".join(parts[place:]) for place in reversed(range(len(parts))))
+        return next(tail for tail in tails if tail == path or (tail and not any(ends(other, tail) for other in others)))
+
+    return {path: shortest(path) for path in paths}
+
+
+def _shorten(sentence: str, names: Mapping[str, str]) -> str:
+    """A sentence with the short names of the files that it names."""
+    for path in sorted(names, key=len, reverse=True):
+        sentence = sentence.replace(path, names[path])
+    return sentence
+
+
+def _place(finding: Finding, name: str) -> str:
+    place = name if finding.line is None else f"{name}:{finding.line}"
     return f"{place} {finding.field}" if finding.field else place

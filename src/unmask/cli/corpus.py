@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unmask.cli.arguments import parse_with_json, print_json
+from unmask.data.findings import count_of
 from unmask.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def _show(arguments: Sequence[str]) -> None:
         sources.add_row(Text(source.name), "" if source.size is None else f"{source.size / 1e6:,.1f}")
     console.print(sources)
     for document in view.documents:
-        title = f"document {document.index:,}: {document.num_sentences:,} sentences, {document.num_tokens:,} tokens"
+        counts = f"{count_of(document.num_sentences, 'sentence')}, {count_of(document.num_tokens, 'token')}"
+        title = f"document {document.index:,}: {counts}"
         table = Table("", "sentence", title=title, title_justify="left")
         for number, sentence in enumerate(document.sentences, start=1):
             table.add_row(str(number), Text(sentence))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unmask.cli.arguments import parse_with_json, print_json
-from unmask.cli.tables import details_table, evaluations_table
+from unmask.cli.tables import details, evaluations_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,5 +27,5 @@ def run(arguments: Sequence[str]) -> None:
         return
     console = Console()
     console.print(evaluations_table([entry]))
-    if (details := details_table(entry)) is not None:
-        console.print(details)
+    if (more := details(entry)) is not None:
+        console.print(more, highlight=False)

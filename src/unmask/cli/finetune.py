@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from unmask.cli.arguments import name_first, parse, recipe_arguments
-from unmask.cli.tables import evaluations_table, seeds_table
+from unmask.cli.tables import evaluations_table, seeds_table, unanswerable_details
 from unmask.errors import Interrupted
+from unmask.reporting import RunRecord
+from unmask.reporting.seeds import NOTE_ON_INTERVALS, told_collapses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +40,11 @@ def run(arguments: Sequence[str]) -> None:
     console = Console()
     if result.seeds is not None:
         console.print(seeds_table(result.seeds))
+        note = f"{NOTE_ON_INTERVALS}\n{told_collapses(result.seeds['seeds'])}"
+        console.print(note.strip(), highlight=False, markup=False)
         print(f"report  {result.report}\nmodel   {result.model}, of seed {result.seeds['best_seed']}")
         return
     console.print(evaluations_table([{"data": "dev", "metrics": result.dev}, *result.evaluations]))
+    for part in unanswerable_details([RunRecord.read(result.output_dir).dev, *result.evaluations]):
+        console.print(part, highlight=False)
     print(f"report  {result.report}\nmodel   {result.model}")

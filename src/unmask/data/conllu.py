@@ -128,4 +128,5 @@ def _read_tree(path: Path, block: Lines, tag_index: int | None) -> TaggedSentenc
         line=block[0][0],
         lines=tuple(numbers),
         id=name,
+        label_column=None if tag_index is None else CONLLU_COLUMNS[tag_index],
     )

@@ -7,9 +7,14 @@ from typing import Literal, TypeAlias
 
 from unmask.errors import DataError
 
-__all__ = ["Finding", "Severity"]
+__all__ = ["Finding", "Severity", "count_of"]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number with what it counts: "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)

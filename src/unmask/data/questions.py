@@ -15,8 +15,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from unmask.data.findings import Finding
-from unmask.data.sources import NOT_TEXT, find_source, json_records, numbered_lines, suffix_of
+from unmask.data.findings import Finding, count_of
+from unmask.data.sources import NOT_TEXT, OTHER_FILE, find_source, json_records, numbered_lines, suffix_of
 from unmask.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 QuestionFormat: TypeAlias = Literal["squad", "jsonl"]
+
+_EXAMPLE = '{"question": "...", "context": "...", "answers": ["..."]}'
+_EXPECTED = f'questions are read from SQuAD\'s JSON, {{"data": [...]}}, or one object a line, such as {_EXAMPLE}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +116,19 @@ class _Place:
         """The value of a key that must be there and of a kind, described by `what`."""
         if key not in record:
             there_are = ", ".join(map(reprlib.repr, record)) or "none"
-            raise self.down(key).error(f"there is no such key. The keys are {there_are}")
+            raise self.error(f"the key {key!r} is missing, which holds {what}: add it. The keys here are {there_are}")
         value = record[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.down(key).error(f"expected {what}, found {reprlib.repr(value)}")
+            is_quoted = kind is int and isinstance(value, str) and value.strip("-").isdecimal()
+            remedy = "write it without quotes" if is_quoted else "correct the file"
+            raise self.down(key).error(f"expected {what}, found {reprlib.repr(value)}: {remedy}")
         return value
 
     def get_text(self, record: dict[str, Any], key: str) -> str:
         """Text that is not empty."""
         text: str = self.get(record, key, str, "text")
         if NOT_TEXT.search(text):
-            raise self.down(key).error("the text holds a NUL or half of a surrogate pair")
+            raise self.down(key).error("the text holds a NUL or half of a surrogate pair: correct it")
         if not text.strip():
             raise self.down(key).error(f"the {key} is empty: write it, or delete the entry")
         return text
@@ -133,7 +138,7 @@ class _Place:
         for i, entry in enumerate(self.get(record, key, list, "a list")):
             place = self.down(key).down(i)
             if not isinstance(entry, dict):
-                raise place.error(f"expected an object, found {reprlib.repr(entry)}")
+                raise place.error(f"expected an object, found {reprlib.repr(entry)}: correct the file")
             yield place, entry
 
 
@@ -179,7 +184,7 @@ def read_questions(
     else:
         reader.read_json_lines()
     if not reader.examples:
-        raise DataError("there is no question in this file", path=path)
+        raise DataError(f"there is no question in this file: {OTHER_FILE}", path=path)
     return reader.examples, reader.check()
 
 
@@ -211,8 +216,8 @@ def split_by_article(examples: Sequence[QuestionExample], counts: Sequence[int])
         raise SettingsError(f"each part needs an article at least, not {', '.join(map(str, counts)) or 'no parts'}")
     if sum(counts) != len(articles):
         raise DataError(
-            f"there are {len(articles)} articles, and the parts have {' + '.join(map(str, counts))} = {sum(counts)}: "
-            "count all of them",
+            f"there are {count_of(len(articles), 'article')}, and the parts have {' + '.join(map(str, counts))} = "
+            f"{sum(counts)}: count all of them",
             path=examples[0].source if examples else None,
         )
     titles = iter(sorted(articles))
@@ -256,12 +261,12 @@ class _Reader:
         try:
             document = first if is_read else json.loads("\n".join(lines))
         except json.JSONDecodeError as error:
-            hint = ": name a file with one object a line .jsonl" if error.msg == "Extra data" else ""
-            raise DataError(f"not JSON ({error.msg}){hint}", path=self.path, line=error.lineno) from error
+            told = f"not JSON ({error.msg}): {_remedy(error)}"
+            raise DataError(told, path=self.path, line=error.lineno) from error
         except RecursionError as error:
-            raise root.error("not SQuAD: lists or objects are nested too deep") from error
-        if not isinstance(document, dict):
-            raise root.error("expected one JSON object with the key 'data', as SQuAD has it")
+            raise root.error(f"not SQuAD: lists or objects are nested too deep: {_EXPECTED}") from error
+        if not isinstance(document, dict) or "data" not in document:
+            raise root.error(f"there is no key 'data' as SQuAD has it: {_EXPECTED}")
         for article_place, article in root.get_objects(document, "data"):
             for paragraph_place, paragraph in article_place.get_objects(article, "paragraphs"):
                 context = paragraph_place.get_text(paragraph, "context")
@@ -270,7 +275,7 @@ class _Reader:
                     self.add(place, entry, id_=id_, context=context, title=_title(article_place, article))
 
     def read_json_lines(self) -> None:
-        for number, record in json_records(self.path):
+        for number, record in json_records(self.path, example=_EXAMPLE):
             place = _Place(self.path, number)
             id_ = str(place.get(record, "id", (str, int), "text or a number") if "id" in record else number)
             context = place.get_text(record, "context")
@@ -287,7 +292,7 @@ class _Reader:
         answers: tuple[Answer, ...] = ()
         is_impossible = False
         if self.labelled:
-            answers = tuple(self.locate(context, *answer) for answer in _read_answers(place, entry))
+            answers = tuple(self.locate(question, context, *answer) for answer in _read_answers(place, entry))
             is_impossible = not answers
             if entry.get("is_impossible") is not None:
                 is_impossible = place.get(entry, "is_impossible", bool, "true or false")
@@ -310,7 +315,7 @@ class _Reader:
             )
         )
 
-    def locate(self, context: str, place: _Place, text: str, start: int | None) -> Answer:
+    def locate(self, question: str, context: str, place: _Place, text: str, start: int | None) -> Answer:
         """The answer where it is in the context; a finding tells what had to be done for it."""
         self.num_answers += 1
         if start is not None and start >= 0 and context.startswith(text, start):
@@ -321,7 +326,8 @@ class _Reader:
             text = text.strip()
             starts = _occurrences(text, context)
         if not starts:
-            problem = f"the answer {reprlib.repr(text)} is not in its context: correct one of them"
+            asked = reprlib.repr(question)
+            problem = f"the answer {reprlib.repr(text)} to {asked} is not in its context: correct one of them"
             if unicodedata.normalize("NFC", text) in unicodedata.normalize("NFC", context):
                 problem += " (they are alike after Unicode normalization: bring both to NFC)"
             raise place.error(problem)
@@ -362,18 +368,33 @@ def _read_answers(place: _Place, entry: dict[str, Any]) -> Iterator[tuple[_Place
         if answers.get("answer_start") is not None:
             starts = place.get(answers, "answer_start", list, "a list of numbers")
         if len(texts) != len(starts):
-            raise place.error(f"there are {len(texts)} texts and {len(starts)} starts: give each answer both")
+            raise place.error(
+                f"there are {count_of(len(texts), 'text')} and {count_of(len(starts), 'start')}: give each answer both"
+            )
         answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     for i, answer in enumerate(answers):
         here = place.down(i)
         if isinstance(answer, str):
             answer = {"text": answer}
         if not isinstance(answer, dict):
-            raise here.error(f"expected a text, or an object with text and answer_start, found {reprlib.repr(answer)}")
+            raise here.error(
+                f"expected a text, or an object with text and answer_start, found {reprlib.repr(answer)}: correct it"
+            )
         text, start = here.get_text(answer, "text"), None
         if answer.get("answer_start") is not None:
             start = here.get(answer, "answer_start", int, "a whole number")
         yield here, text, start
+
+
+def _remedy(error: json.JSONDecodeError) -> str:
+    """What to do about a file that is not JSON."""
+    if not error.doc.strip():
+        return OTHER_FILE
+    if error.msg == "Extra data":
+        return "name a file with one object a line .jsonl"
+    if error.msg.startswith("Unterminated") or error.pos >= len(error.doc.rstrip()):
+        return "the file seems to be cut short, fetch or write it again"
+    return _EXPECTED
 
 
 def _occurrences(text: str, context: str) -> list[int]:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_TEXT",
+    "OTHER_FILE",
+    "SAVE_AS_UTF8",
+    "UTF16_MARKS",
+    "decode_line",
     "find_source",
     "json_records",
     "load_dataset",
@@ -32,6 +36,9 @@ __all__ = [
 ]
 
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and half a character, which JSON's \u escapes can spell
+OTHER_FILE = "name another, or see why nothing was written into it"
+SAVE_AS_UTF8 = "save the file as UTF-8"
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
@@ -84,38 +91,70 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with open_binary(path) as file:
             for number, content in enumerate(file, start=1):
-                if b"\0" in content:
-                    raise DataError("there is a NUL byte: is this a text file, saved as UTF-8?", path=path, line=number)
-                if number == 1:
-                    content = content.removeprefix(codecs.BOM_UTF8)
                 try:
-                    yield number, content.removesuffix(b"\n").removesuffix(b"\r").decode()
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"byte {error.start + 1} (0x{content[error.start]:02x}) is not UTF-8: save the file as UTF-8",
-                        path=path,
-                        line=number,
-                    ) from error
+                    yield number, decode_line(content, is_first=number == 1)
+                except ValueError as error:
+                    raise DataError(f"{error}: {SAVE_AS_UTF8}", path=path, line=number) from error
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
 
 
-def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def decode_line(content: bytes, *, is_first: bool = False) -> str:
+    """The text of a line without its end; of a file's first line, without a byte order mark too.
+
+    Raises:
+        ValueError: it is no UTF-8 text; the message says what it looks like.
+    """
+    if is_first and content.startswith(UTF16_MARKS):
+        raise ValueError("the file is UTF-16, as Windows programs call Unicode")
+    if b"\0" in content:
+        raise ValueError("there is a NUL byte: is this a text file?")
+    if is_first:
+        content = content.removeprefix(codecs.BOM_UTF8)
+    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} (0x{content[error.start]:02x})"
+        raise ValueError(f"{where} is not UTF-8{_guess_encoding(content)}") from error
+
+
+def _guess_encoding(content: bytes) -> str:
+    """Name an encoding in which a line is plausible text, or nothing."""
+    try:
+        text = content.decode("cp949")
+    except UnicodeDecodeError:
+        return ""
+    num_hangul = sum("가" <= character <= "힣" for character in text)
+    num_foreign = sum(not character.isascii() for character in text)
+    return f"; as CP949 it reads {text[:20]!r}" if num_hangul >= max(2, 0.9 * num_foreign) else ""
+
+
+def json_records(path: Path, *, example: str = '{"text": "..."}') -> Iterator[tuple[int, dict[str, Any]]]:
     """The JSON objects of a file that has one a line, with their lines; blank lines are none.
+
+    Args:
+        path: the file.
+        example: such an object, for messages.
 
     Raises:
         DataError: a line holds something else, or cannot be read.
     """
+    is_first = True
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
         try:
             record = json.loads(line, object_pairs_hook=_unique_keys)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"not JSON ({error})", path=path, line=number) from error
+            expected = f"expected one JSON object in each line, such as {example}"
+            if is_first and line.lstrip()[0] in "[{" and _is_one_document(path):
+                raise DataError(f"this is one JSON document over several lines: {expected}", path=path) from error
+            raise DataError(f"not JSON ({error}): {expected}", path=path, line=number) from error
         if not isinstance(record, dict):
-            raise DataError("expected one JSON object in each line", path=path, line=number)
+            raise DataError(f"expected one JSON object in each line, such as {example}", path=path, line=number)
         yield number, record
+        is_first = False
 
 
 def load_dataset(name: str, *, streaming: bool = False) -> dict[str, Any]:
@@ -156,6 +195,16 @@ def unreadable(path: Path, error: Exception) -> DataError:
 
 def _is_saved(folder: Path) -> bool:
     return any((folder / file).exists() for file in ("dataset_dict.json", "state.json"))
+
+
+def _is_one_document(path: Path) -> bool:
+    """Whether a file of several lines is JSON as a whole."""
+    try:
+        lines = [line for _, line in numbered_lines(path) if line.strip()]
+        json.loads("\n".join(lines))
+    except (ValueError, RecursionError):  # DataError too
+        return False
+    return len(lines) > 1
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

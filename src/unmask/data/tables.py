@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.data.sources import (
     NOT_TEXT,
+    OTHER_FILE,
     find_source,
     json_records,
     load_dataset,
@@ -129,7 +130,10 @@ def read_table(
         return _read_parquet(path)
     if suffix in (".jsonl", ".json"):
         return _read_json_lines(path)
-    raise DataError(f"the name must end in {', '.join(_SUFFIXES)}, or one of these and .gz", path=path)
+    told = f"the name must end in {', '.join(_SUFFIXES)}, or one of these and .gz"
+    if suffix in _OF_TAGS:
+        told += "; a file of tagged words is for the task tagging, as in `unmask check tagging`"
+    raise DataError(told, path=path)
 
 
 def names_a_file(source: str | Path) -> bool:
@@ -173,7 +177,7 @@ def _table_from_rows(
 ) -> Table:
     first = next(rows, None)
     if first is None:
-        raise DataError("the file is empty", path=path)
+        raise DataError(f"the file is empty: {OTHER_FILE}", path=path)
     if has_header:
         names = first[1] if column_names is None else list(column_names)
     else:
@@ -194,7 +198,10 @@ def _table_from_rows(
         lines.append(line)
         records.append(row)
     if not records:
-        raise DataError("there is a header and no row", path=path)
+        raise DataError(
+            "there is a header and no row: add rows, or name the columns with --column-names if this line is a row",
+            path=path,
+        )
     return Table(str(path), dict(zip(names, map(list, zip(*records, strict=True)), strict=True)), lines)
 
 
@@ -204,7 +211,7 @@ def _read_json_lines(path: Path) -> Table:
         lines.append(number)
         records.append(record)
     if not records:
-        raise DataError("the file is empty", path=path)
+        raise DataError(f"the file is empty: {OTHER_FILE}", path=path)
     names = dict.fromkeys(name for record in records for name in record)
     return Table(str(path), {name: [record.get(name) for record in records] for name in names}, lines)
 
@@ -239,7 +246,7 @@ def _read_dataset(name: str, split: str | None) -> Table:
 def _table_from_arrow(source: str, content: pyarrow.Table, features: datasets.Features | None) -> Table:
     _refuse_duplicates(content.column_names, path=source)
     if not content.num_rows:
-        raise DataError("there is no row", path=source)
+        raise DataError(f"there is no row: {OTHER_FILE}", path=source)
     columns = {name: content.column(name).to_pylist() for name in content.column_names}
     for name, feature in (features or {}).items():
         if (label_names := getattr(feature, "names", None)) is not None:  # a ClassLabel; -1 is a row without label

@@ -21,8 +21,8 @@ import reprlib
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from unmask.data.conllu import CONLLU_COLUMNS, CONLLU_ID, read_conllu
-from unmask.data.findings import Finding
-from unmask.data.sources import NOT_TEXT, find_source, json_records, numbered_lines, suffix_of
+from unmask.data.findings import Finding, count_of
+from unmask.data.sources import NOT_TEXT, OTHER_FILE, find_source, json_records, numbered_lines, suffix_of
 from unmask.data.tagged_sentence import (
     TaggedSentence,
     blocks_of,
@@ -48,6 +48,7 @@ TaggedFormat: TypeAlias = Literal["columns", "conllu", "jsonl", "characters"]
 
 _HEAD = re.compile("#+ ")  # what a comment begins with, and a row of blank-separated columns whose word is "#"
 _BLANKS = re.compile("[ \t]+")
+_EXAMPLE = '{"tokens": ["a", "dog"], "tags": ["DET", "NOUN"]}'
 _FORMATS = ("columns", "conllu", "jsonl", "characters")
 
 
@@ -116,7 +117,7 @@ def read_tagged(
             first, last = 1 if word_column is None else word_column, -1 if tag_column is None else tag_column
             sentences = _read_columns(path, lines, first, last, labelled=labelled)
     if not sentences:
-        raise DataError("there is no sentence in this file", path=path)
+        raise DataError(f"there is no sentence in this file: {OTHER_FILE}", path=path)
     return sentences
 
 
@@ -145,7 +146,9 @@ def find_broken_spans(sentences: Iterable[TaggedSentence], *, scheme: TagScheme 
         try:
             malformed = find_malformed(tags, scheme)
         except DataError as error:
-            raise DataError(error.problem, path=sentence.source, line=sentence.line) from error
+            raise DataError(
+                error.problem, path=sentence.source, line=sentence.line, field=sentence.label_column
+            ) from error
         for position, _, problem in malformed:
             findings.append(
                 Finding(
@@ -153,6 +156,7 @@ def find_broken_spans(sentences: Iterable[TaggedSentence], *, scheme: TagScheme 
                     f"{problem}: correct the tag, or name the scheme if it is not {scheme}",
                     sentence.source,
                     sentence.lines[position],
+                    sentence.label_column,
                 )
             )
     return findings
@@ -240,6 +244,7 @@ def _read_columns(
                 source=str(path),
                 line=block[0][0],
                 lines=tuple(number for number, _ in block),
+                label_column=None if tag_index is None else f"{tag_index + 1}",
             )
         )
     return sentences
@@ -270,14 +275,15 @@ def _read_characters(path: Path, lines: Lines, *, labelled: bool) -> list[Tagged
             rows.append((number, character, filled(row[1].strip(), path, number, "2") if labelled else "O"))
         if rows:  # else it is the file's head
             name = heads[-1].removeprefix("##").split("\t")[0].strip() if heads else None
-            sentences.append(_sentence_of_characters(path, block[0][0], rows, labelled=labelled, name=name))
+            tag_column = "2" if labelled else None
+            sentences.append(_sentence_of_characters(path, block[0][0], rows, tag_column, name))
     return sentences
 
 
 def _sentence_of_characters(
-    path: Path, line: int, rows: Sequence[tuple[int, str, str]], *, labelled: bool, name: str | None
+    path: Path, line: int, rows: Sequence[tuple[int, str, str]], tag_column: str | None, name: str | None
 ) -> TaggedSentence:
-    """A sentence of rows of a line, a character, which may be a blank, and its tag."""
+    """A sentence of rows of a line, a character, which may be a blank, and its tag; without a `tag_column` of none."""
     characters, tags, offsets, numbers = [], [], [], []
     text, begun = "", ""
     for number, character, tag in rows:
@@ -294,7 +300,7 @@ def _sentence_of_characters(
         raise DataError("the sentence that starts here has blanks only: delete it", path=path, line=line)
     return TaggedSentence(
         words=tuple(characters),
-        tags=tuple(tags) if labelled else None,
+        tags=None if tag_column is None else tuple(tags),
         text=text,
         offsets=tuple(offsets),
         source=str(path),
@@ -302,6 +308,7 @@ def _sentence_of_characters(
         lines=tuple(numbers),
         by_character=True,
         id=name,
+        label_column=tag_column,
     )
 
 
@@ -313,9 +320,9 @@ def _read_json_lines(
 ) -> list[TaggedSentence]:
     word_key = "tokens" if word_column is None else str(word_column)
     rows = []
-    for number, record in json_records(path):
+    for number, record in json_records(path, example=_EXAMPLE):
         words = _strings_of(record, word_key, path, number)
-        tags = None
+        tags = tag_key = None
         if labelled:
             tag_key = str(tag_column)
             if tag_column is None:
@@ -323,7 +330,8 @@ def _read_json_lines(
             tags = _strings_of(record, tag_key, path, number, numbers=True)
             if len(tags) != len(words):
                 raise DataError(
-                    f"there are {len(words)} {word_key} and {len(tags)} tags: give each token one tag",
+                    f"there are {count_of(len(words), 'word')} and {count_of(len(tags), 'tag')}: give each word one "
+                    "tag",
                     path=path,
                     line=number,
                     field=tag_key,
@@ -337,18 +345,22 @@ def _read_json_lines(
                 field="text",
             )
         name = record.get("id")
-        rows.append((number, words, tags, text, None if name is None else str(name)))
+        rows.append((number, words, tags, tag_key, text, None if name is None else str(name)))
     by_character = all(is_character(word) for _, words, *_ in rows for word in words) and any(
         word.isspace() for _, words, *_ in rows for word in words
     )
 
     sentences = []
-    for number, words, tags, text, name in rows:
+    for number, words, tags, tag_key, text, name in rows:
         if by_character:
             if text not in (None, "".join(words)):
-                raise DataError("the text is not that of the characters in `tokens`", path=path, line=number)
+                raise DataError(
+                    "the text is not that of the characters in `tokens`: correct one, or leave out the text",
+                    path=path,
+                    line=number,
+                )
             units = [(number, *unit) for unit in zip(words, tags or ["O"] * len(words), strict=True)]
-            sentences.append(_sentence_of_characters(path, number, units, labelled=labelled, name=name))
+            sentences.append(_sentence_of_characters(path, number, units, tag_key, name))
             continue
         offsets = (
             joined_offsets(words)
@@ -365,6 +377,7 @@ def _read_json_lines(
                 line=number,
                 lines=(number,) * len(words),
                 id=name,
+                label_column=tag_key,
             )
         )
     return sentences
@@ -374,7 +387,8 @@ def _strings_of(record: dict[str, Any], key: str, path: Path, line: int, *, numb
     """A list of the record that holds strings; or whole numbers, as data sets store tags, which become strings."""
     if key not in record:
         raise DataError(
-            f"the object has no such key. Its keys are {', '.join(map(reprlib.repr, record))}",
+            f"the object has no such key. Its keys are {', '.join(map(reprlib.repr, record))}: name that of the "
+            f"{'tags with --label-column' if numbers else 'words with --text-column'}",
             path=path,
             line=line,
             field=key,
@@ -382,7 +396,7 @@ def _strings_of(record: dict[str, Any], key: str, path: Path, line: int, *, numb
     values = record[key]
     if not isinstance(values, list) or not values:
         raise DataError(
-            f"expected a list of strings with one at least, found {reprlib.repr(values)}",
+            f"expected a list of strings with one at least, found {reprlib.repr(values)}: correct the entry",
             path=path,
             line=line,
             field=key,
@@ -392,7 +406,7 @@ def _strings_of(record: dict[str, Any], key: str, path: Path, line: int, *, numb
     for i, value in enumerate(values):
         if not isinstance(value, str) or not value or (numbers and not value.strip()) or NOT_TEXT.search(value):
             raise DataError(
-                f"expected strings that are not empty, found {reprlib.repr(value)} at place {i + 1}",
+                f"expected strings that are not empty, found {reprlib.repr(value)} at place {i + 1}: correct it",
                 path=path,
                 line=line,
                 field=key,

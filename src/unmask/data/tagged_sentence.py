@@ -49,6 +49,7 @@ class TaggedSentence:
         lines: the line of each word.
         by_character: whether the units are characters.
         id: what the file calls the sentence, if anything.
+        label_column: the number, name or key of the column of the tags, for messages; None if they were not read.
     """
 
     words: tuple[str, ...]
@@ -60,6 +61,7 @@ class TaggedSentence:
     lines: tuple[int, ...]
     by_character: bool = False
     id: str | None = None
+    label_column: str | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -124,7 +126,7 @@ def column_index(column: Column, num_columns: int, path: Path) -> int:
     if number == 0:
         raise SettingsError("columns count from 1; -1 is the last")
     if abs(number) > num_columns:
-        raise DataError(f"there is no column {number}: the rows have {num_columns}", path=path)
+        raise DataError(f"there is no column {number}: the rows have {num_columns}, choose one of these", path=path)
     return number - 1 if number > 0 else num_columns + number
 
 

@@ -124,7 +124,8 @@ class LoadReport:
         said = f"{self.num_loaded} tensors loaded from {self.source}"
         if new:
             modules = sorted({name.rpartition(".")[0] for name in new})
-            said += f"; the {', '.join(modules)} {'is' if len(modules) == 1 else 'are'} new and must be trained"
+            they = "layer {} is" if len(modules) == 1 else "layers {} are"
+            said += f"; the {they.format(', '.join(modules))} new and must be trained"
         if self.unused:
             said += f"; {len(self.unused)} left out ({', '.join(self.unused[:3])}{', ...' * (len(self.unused) > 3)})"
         return said

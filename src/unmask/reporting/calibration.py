@@ -28,9 +28,7 @@ def calibration_section(record: RunRecord) -> Section | None:
     if dev is None:
         return None
     bins = {state: ReliabilityBins(**dev[state]["bins"]) for state in ("before", "after")}
-    entries = {"dev": dev} | {
-        entry["data"]: entry["calibration"] for entry in record.evaluations if "calibration" in entry
-    }
+    entries = {"dev": dev} | {entry["data"]: entry["calibration"] for entry in record.files if "calibration" in entry}
     rows = []
     for name, entry in entries.items():
         rows.append([f"{name}, before", *_row(entry["before"]["metrics"])])

@@ -11,22 +11,20 @@ from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import confusion_matrix_plot
 from unmask.reporting.sections import (
     MISTAKES_SHOWN,
-    batches_section,
     confusions,
-    epochs_section,
     files_section,
     format_score,
     headline_section,
     item_list,
     quotes,
-    repeat_section,
-    texts_section,
+    run_sections,
 )
 
 if TYPE_CHECKING:
     from unmask.reporting.record import RunRecord
 
 __all__ = [
+    "CLASSIFICATION_DETAILS",
     "CLASSIFICATION_SECTIONS",
     "dev_report",
     "evaluations_section",
@@ -107,18 +105,9 @@ def mistakes_section(record: RunRecord) -> Section | None:
     )
 
 
-CLASSIFICATION_SECTIONS = (
-    result_section,
-    evaluations_section,
-    epochs_section,
-    batches_section,
-    labels_section,
-    mistakes_section,
-    calibration_section,
-    abstention_section,
-    texts_section,
-    repeat_section,
-)
+CLASSIFICATION_DETAILS = (labels_section, mistakes_section, calibration_section, abstention_section)
+
+CLASSIFICATION_SECTIONS = run_sections(result=result_section, files=evaluations_section, details=CLASSIFICATION_DETAILS)
 
 
 def _right_and_baseline(entry: dict[str, Any]) -> dict[str, str | float]:

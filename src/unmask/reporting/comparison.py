@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from unmask.files import write_bytes, write_text
 from unmask.reporting.page import Plot, Section, html_table, render_page
 from unmask.reporting.plots import new_figure, style_axes, to_picture
-from unmask.reporting.sections import duration, format_score, headline, parameters_trained, score_name
+from unmask.reporting.sections import duration, format_score, headline, score_name
 from unmask.reporting.theme import LIGHT
+from unmask.reporting.tuning import on_disk, parameters_trained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,11 +51,7 @@ def cost_rows(sides: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             side["tune"] or "",
             parameters_trained(side["num_trainable"], side["num_total"]),
             "" if side["seconds"] is None else duration(side["seconds"]),
-            ", ".join(
-                f"{name} {size / 1e6:,.1f} MB"
-                for name, size in (("adapter", side["adapter_bytes"]), ("model", side["model_bytes"]))
-                if size is not None
-            ),
+            on_disk({"adapter": side["adapter_bytes"], "model": side["model_bytes"]}),
         ]
         for side in sides
     ]

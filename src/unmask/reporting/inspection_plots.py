@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unmask.reporting.plots import can_draw, drawable, label_line_ends, new_figure, style_axes
+from unmask.reporting.plots import can_draw, drawable, label_line_ends, new_figure, style_axes, whole_numbers
 from unmask.reporting.theme import LIGHT
 
 if TYPE_CHECKING:
@@ -138,8 +138,6 @@ def contexts_plot(lines: Mapping[str, Sequence[float]], *, title: str) -> Figure
         lines: the name of each and its values.
         title: what they are of.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, axes = new_figure(title)
     ends = {}
     for (name, values), (colour, marker) in zip(lines.items(), _SERIES, strict=False):
@@ -147,7 +145,7 @@ def contexts_plot(lines: Mapping[str, Sequence[float]], *, title: str) -> Figure
         ends[name] = (values[-1], colour)
     lowest = min(value for values in lines.values() for value in values)
     axes.set_ylim(min(0.0, lowest - 0.05), 1.05)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("layer")
     label_line_ends(axes, ends)
     return figure

@@ -9,20 +9,16 @@ from unmask.metrics.multilabel import MultilabelReport
 from unmask.reporting.page import Section, html_table
 from unmask.reporting.sections import (
     MISTAKES_SHOWN,
-    batches_section,
-    epochs_section,
-    files_section,
     headline_section,
     item_list,
     quotes,
-    repeat_section,
-    texts_section,
+    run_sections,
 )
 
 if TYPE_CHECKING:
     from unmask.reporting.record import RunRecord
 
-__all__ = ["MULTI_LABEL_SECTIONS", "labels_section", "mistakes_section", "result_section"]
+__all__ = ["MULTI_LABEL_DETAILS", "MULTI_LABEL_SECTIONS", "labels_section", "mistakes_section", "result_section"]
 
 
 def result_section(record: RunRecord) -> Section | None:
@@ -63,16 +59,9 @@ def mistakes_section(record: RunRecord) -> Section | None:
     )
 
 
-MULTI_LABEL_SECTIONS = (
-    result_section,
-    files_section,
-    epochs_section,
-    batches_section,
-    labels_section,
-    mistakes_section,
-    texts_section,
-    repeat_section,
-)
+MULTI_LABEL_DETAILS = (labels_section, mistakes_section)
+
+MULTI_LABEL_SECTIONS = run_sections(result=result_section, details=MULTI_LABEL_DETAILS)
 
 
 def _verdict(record: RunRecord) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "to_picture",
     "to_png",
     "to_svg",
+    "whole_numbers",
 ]
 
 _SERIES = (("blue", "o"), ("orange", "s"), ("green", "^"), ("ink", "D"), ("muted", "v"))  # colour, marker of each line
@@ -179,6 +181,7 @@ def learning_rate_plot(steps: Sequence[Mapping[str, Any]]) -> Figure:
         lambda value, _: f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-") if value else "0"
     )
     axes.set_xlabel("optimizer step")
+    whole_numbers(axes.xaxis)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0)
     return figure
@@ -238,8 +241,6 @@ def seed_scores_plot(
         kept: the seed whose weights were kept.
         best_epoch: that of these weights, marked by an upright line.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, axes = new_figure(title)
     axes.axvline(best_epoch, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
     are_few = len(curves) <= MOST_SEEDS_TOLD_APART
@@ -254,7 +255,7 @@ def seed_scores_plot(
                 line.set(linewidth=2.2, zorder=3)
             else:
                 line.set_alpha(0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("epoch")
     label_line_ends(axes, ends)
     return figure
@@ -268,7 +269,6 @@ def lengths_plot(histogram: Sequence[tuple[int, int]], *, noun: str = "texts") -
         noun: what they are.
     """
     import numpy as np
-    from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(f"Number of {noun}")
     lengths, counts = (np.array(values) for values in zip(*sorted(histogram), strict=True))
@@ -290,7 +290,7 @@ def lengths_plot(histogram: Sequence[tuple[int, int]], *, noun: str = "texts") -
         )
     axes.set_xlabel("length in tokens")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axis)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     return figure
 
@@ -335,8 +335,6 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
     Args:
         changes: for each model, the L2 distance and the degrees of each layer, from the first.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure, distance_axes = new_figure("L2 distance of each layer's output from its input")
     figure.set_size_inches(5.6, 5.6)
     distance_axes.set_subplotspec(figure.add_gridspec(2, 1)[0])
@@ -352,7 +350,7 @@ def layer_changes_plot(changes: Mapping[str, Sequence[tuple[float, float]]]) -> 
             name = drawable(model.rstrip("/").rpartition("/")[2], f"model {number}")
             ends[f"model {number}" if name in ends else name] = (values[-1], colour)
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         label_line_ends(axes, ends)
     degrees_axes.set_xlabel("layer")
     return figure
@@ -445,10 +443,8 @@ def _plot_per_epoch(
     axes: Axes, epochs: Sequence[Mapping[str, Any]], names: Mapping[str, str]
 ) -> dict[str, tuple[float, str]]:
     """Draw one line per name; returns the value and colour each ends in."""
-    from matplotlib.ticker import MaxNLocator
-
     ends = _plot_lines(axes, epochs, names, x="epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("epoch")
     return ends
 
@@ -479,11 +475,19 @@ def _plot_smoothed(
     axes.plot(step, (totals[ends] - totals[starts]) / (ends - starts), color=LIGHT[colour], linewidth=1.8)
     _mark_epoch_starts(axes, steps)
     axes.set_xlabel("optimizer step")
+    whole_numbers(axes.xaxis)
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def _draw_reference(axes: Axes, value: float) -> None:
     axes.axhline(value, color=LIGHT["muted"], linewidth=0.9, linestyle=(0, (4, 3)))
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Put the ticks of an axis on whole numbers, wherever its range holds one."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def label_line_ends(axes: Axes, ends: Mapping[str, tuple[float, str]]) -> None:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from unmask.reporting import plots
 from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.sections import (
+    RUN_TIME,
     duration,
     format_score,
     headline,
     learning_rate,
     padding,
     repeat_section,
+    run_seconds,
     score_name,
-    training_seconds,
 )
 from unmask.reporting.self_check import self_check_section
 
@@ -102,8 +103,8 @@ def result_section(record: RunRecord) -> Section | None:
         facts["Tokens a second"] = f"{speed['tokens_per_second']:,.0f}"
     if "share_of_arithmetic" in speed:
         facts["Of the machine’s arithmetic"] = f"{speed['share_of_arithmetic']:.0%}"
-    if seconds := training_seconds(record):
-        facts["Training time"] = duration(seconds)
+    if seconds := run_seconds(record):
+        facts[RUN_TIME] = duration(seconds)
     verdict = ""
     if loss in scores:
         verdict = f"Guessing a {token} surprises the model by {scores[loss]:.2f} nats"

@@ -11,14 +11,12 @@ from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import label_line_ends, new_figure
 from unmask.reporting.sections import (
     MISTAKES_SHOWN,
-    batches_section,
-    epochs_section,
-    files_section,
+    first_words,
     format_score,
     headline_section,
     item_list,
-    repeat_section,
-    texts_section,
+    last_words,
+    run_sections,
 )
 from unmask.reporting.theme import LIGHT
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from unmask.reporting.record import RunRecord
 
 __all__ = [
+    "QUESTION_ANSWERING_DETAILS",
     "QUESTION_ANSWERING_SECTIONS",
     "lengths_section",
     "mistakes_section",
@@ -54,6 +53,7 @@ _QUESTION_WORDS = {
 _ANY_WORD = re.compile(
     "|".join(f"(?P<{name.replace(' ', '_')}>{pattern})" for name, pattern in _QUESTION_WORDS.items()), re.IGNORECASE
 )
+_EXCERPT = 60  # characters that a run keeps on either side of an answer
 _BOUNDS_OF_WORDS, _BOUNDS_OF_CHARACTERS = (1, 2, 3, 5, 10), (2, 4, 8, 16)  # the longest answer of each group but one
 
 
@@ -72,8 +72,7 @@ def words_section(record: RunRecord) -> Section | None:
     """Scores by what is asked for."""
     return _groups_section(
         "Question by question word",
-        "What is asked for, by the first question word. Names, dates and numbers are easier to find than reasons. "
-        "Below the table, a right answer of each kind, marked in its text.",
+        "What is asked for, by the first question word. Names, dates and numbers are easier to find than reasons.",
         "Asked for",
         _grouped(record.predictions, lambda line: question_word(line["question"])),
         order=lambda groups: sorted(groups, key=lambda name: -len(groups[name])),
@@ -144,18 +143,9 @@ def mistakes_section(record: RunRecord) -> Section | None:
     )
 
 
-QUESTION_ANSWERING_SECTIONS = (
-    result_section,
-    files_section,
-    epochs_section,
-    batches_section,
-    words_section,
-    lengths_section,
-    threshold_section,
-    mistakes_section,
-    texts_section,
-    repeat_section,
-)
+QUESTION_ANSWERING_DETAILS = (words_section, lengths_section, threshold_section, mistakes_section)
+
+QUESTION_ANSWERING_SECTIONS = run_sections(result=result_section, details=QUESTION_ANSWERING_DETAILS)
 
 
 def _dev_report(record: RunRecord) -> QuestionAnsweringReport:
@@ -204,6 +194,7 @@ def _groups_section(
             examples.append(_right(max(right, key=lambda line: line["score"]), name))
     html = html_table([column, "Questions", "Exact match", "F1"], rows)
     if examples:
+        explanation += " Below the table, for each kind that has one, the surest right answer, marked in its text."
         html += item_list(examples)
     return Section(title=title, explanation=explanation, html=html)
 
@@ -231,8 +222,12 @@ def _mistake(line: dict[str, Any]) -> str:
 
 def _excerpt(parts: Sequence[str], mark: str) -> str:
     """Some words of a text with an answer among them, marked."""
-    before, answer, after = map(escape, parts)
-    return f"<q>… {before}<{mark}>{answer}</{mark}>{after} …</q>"
+    before, answer, after = parts
+    if len(before) >= _EXCERPT:
+        before = f"… {last_words(before)}"
+    if len(after) >= _EXCERPT:
+        after = f"{first_words(after)} …"
+    return f"<q>{escape(before)}<{mark}>{escape(answer)}</{mark}>{escape(after)}</q>"
 
 
 def _threshold_plot(curve: Mapping[str, Sequence[float]], chosen: float | None) -> Figure:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from unmask.data.findings import count_of
 from unmask.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class RunRecord:
         dev: the entry of the dev set, of `evaluation_dev.json`, as those of `evaluations`.
         evaluations: one entry per file the model was evaluated on later, of `evaluation.json`: its "data", "loss" and
             "metrics", and the rest of its task's report, whose "kind" it says.
+        sizes: bytes on disk of the folders that are kept of a model, "model" and "adapter"; one that is not there is
+            left out.
     """
 
     config: dict[str, Any]
@@ -45,6 +49,7 @@ class RunRecord:
     read_predictions: Callable[[], list[dict[str, Any]]]
     dev: dict[str, Any]
     evaluations: list[dict[str, Any]]
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
@@ -67,6 +72,11 @@ class RunRecord:
             read_predictions=partial(_read_lines, folder / "predictions_dev.jsonl"),
             dev=read_json(folder / "evaluation_dev.json", {}),
             evaluations=read_json(folder / "evaluation.json", []),
+            sizes={
+                name: sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
+                for name in ("adapter", "model")
+                if (folder / name).is_dir()
+            },
         )
 
     @cached_property
@@ -84,9 +94,22 @@ class RunRecord:
         return scores_of(self.dev)
 
     @property
+    def files(self) -> list[dict[str, Any]]:
+        """The entries of `evaluations`, each file once: `test.tsv` and `/data/test.tsv` of the same scores are one."""
+        entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for entry in self.evaluations:
+            scores = tuple(round(score, 4) for score in entry.get("metrics", {}).values())
+            entries.setdefault((PurePath(entry["data"]).name, entry.get("num_examples"), scores), entry)
+        return list(entries.values())
+
+    @property
     def unit(self) -> str:
         """What people call the examples of the run's task, many of them."""
         return _UNITS.get(str(self.config.get("task")), "texts")
+
+    def count(self, number: int) -> str:
+        """So many of them: "1 question", "2,339 questions"."""
+        return count_of(number, self.unit.removesuffix("s"))
 
     @property
     def metric_for_best(self) -> str:

@@ -9,20 +9,16 @@ from unmask.reporting.page import Plot, Section
 from unmask.reporting.plots import predicted_scores_plot
 from unmask.reporting.sections import (
     MISTAKES_SHOWN,
-    batches_section,
-    epochs_section,
-    files_section,
     headline_section,
     item_list,
     quotes,
-    repeat_section,
-    texts_section,
+    run_sections,
 )
 
 if TYPE_CHECKING:
     from unmask.reporting.record import RunRecord
 
-__all__ = ["REGRESSION_SECTIONS", "mistakes_section", "result_section", "scores_section"]
+__all__ = ["REGRESSION_DETAILS", "REGRESSION_SECTIONS", "mistakes_section", "result_section", "scores_section"]
 
 _POINTS_DRAWN = 3_000  # more make a heavy page, and no other picture
 
@@ -63,16 +59,9 @@ def mistakes_section(record: RunRecord) -> Section | None:
     )
 
 
-REGRESSION_SECTIONS = (
-    result_section,
-    files_section,
-    epochs_section,
-    batches_section,
-    scores_section,
-    mistakes_section,
-    texts_section,
-    repeat_section,
-)
+REGRESSION_DETAILS = (scores_section, mistakes_section)
+
+REGRESSION_SECTIONS = run_sections(result=result_section, details=REGRESSION_DETAILS)
 
 
 def _verdict(report: RegressionReport) -> str:

@@ -5,40 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unmask.files import new_folder, write_text
-from unmask.reporting.classification import CLASSIFICATION_SECTIONS
-from unmask.reporting.multi_label import MULTI_LABEL_SECTIONS
+from unmask.reporting.classification import CLASSIFICATION_DETAILS, CLASSIFICATION_SECTIONS
+from unmask.reporting.multi_label import MULTI_LABEL_DETAILS, MULTI_LABEL_SECTIONS
 from unmask.reporting.page import Section, render_page
 from unmask.reporting.plots import to_png
 from unmask.reporting.pretraining import PRETRAINING_SECTIONS, pretraining_summary
-from unmask.reporting.question_answering import QUESTION_ANSWERING_SECTIONS
+from unmask.reporting.question_answering import QUESTION_ANSWERING_DETAILS, QUESTION_ANSWERING_SECTIONS
 from unmask.reporting.record import RunRecord
-from unmask.reporting.regression import REGRESSION_SECTIONS
+from unmask.reporting.regression import REGRESSION_DETAILS, REGRESSION_SECTIONS
 from unmask.reporting.search import read_search, search_sections
-from unmask.reporting.sections import (
-    batches_section,
-    epochs_section,
-    files_section,
-    headline_section,
-    repeat_section,
-    texts_section,
-)
+from unmask.reporting.sections import run_sections
 from unmask.reporting.seeds import read_seeds, seeds_sections
-from unmask.reporting.tagging import TAGGING_SECTIONS
+from unmask.reporting.tagging import TAGGING_DETAILS, TAGGING_SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["SECTIONS", "write_report"]
-
-_GENERAL = (
-    headline_section,
-    files_section,
-    epochs_section,
-    batches_section,
-    texts_section,
-    repeat_section,
-)
 
 SECTIONS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
     "classification": CLASSIFICATION_SECTIONS,
@@ -52,6 +36,14 @@ SECTIONS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
 
 A task that is not here has the sections any run can have.
 """
+
+_DETAILS: dict[str, Sequence[Callable[[RunRecord], Section | None]]] = {
+    "classification": CLASSIFICATION_DETAILS,
+    "multi-label": MULTI_LABEL_DETAILS,
+    "question-answering": QUESTION_ANSWERING_DETAILS,
+    "regression": REGRESSION_DETAILS,
+    "tagging": TAGGING_DETAILS,
+}  # those that tell what the best model does on the dev set: of several seeds, the one that was kept
 
 
 def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Section | None]] | None = None) -> Path:
@@ -71,11 +63,12 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
     record = RunRecord.read(folder)
     task = record.config.get("task", "training")
     seeds = read_seeds(folder) if sections is None else None
+    search = read_search(folder) if sections is None else None
     if seeds is not None:
-        made = seeds_sections(folder, record, seeds)
+        made = seeds_sections(folder, record, seeds, details=_DETAILS.get(task, ()))
     else:
         if sections is None:
-            sections = [*search_sections(read_search(folder)), *SECTIONS.get(task, _GENERAL)]
+            sections = [*search_sections(search), *SECTIONS.get(task, run_sections())]
         made = [section for make in sections if (section := make(record)) is not None]
     with new_folder(folder / "plots", replace=True) as partial:
         for plot in (plot for section in made for plot in section.plots):
@@ -85,7 +78,7 @@ def write_report(folder: Path, *, sections: Sequence[Callable[[RunRecord], Secti
         page,
         render_page(
             title=folder.resolve().name,
-            kind=f"{task} report" if seeds is None else f"{task} report, several seeds",
+            kind=f"{task} report" + (", several seeds" if seeds else ", best trial of a search" if search else ""),
             summary=_SUMMARIES.get(task, _summary)(record),
             sections=made,
         ),
@@ -106,7 +99,7 @@ def _summary(record: RunRecord) -> str:
 
 
 def _rows(record: RunRecord, split: str) -> str:
-    return f" ({record.data[split]['rows']:,} {record.unit})" if split in record.data else ""
+    return f" ({record.count(record.data[split]['rows'])})" if split in record.data else ""
 
 
 _SUMMARIES = {"pretraining": pretraining_summary}

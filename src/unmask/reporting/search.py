@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from unmask.reporting.page import Plot, Section, html_list, html_table
-from unmask.reporting.plots import drawable, new_figure
+from unmask.reporting.plots import drawable, new_figure, whole_numbers
 from unmask.reporting.record import read_json
 from unmask.reporting.sections import duration, format_score, score_name
 from unmask.reporting.theme import LIGHT
@@ -199,8 +199,6 @@ def _place(axes: Axes, name: str, values: Sequence[Any]) -> list[float]:
 
 def _curves(search: Mapping[str, Any]) -> Figure:
     """The score of each trial after each evaluation."""
-    from matplotlib.ticker import MaxNLocator
-
     figure, axes = new_figure(f"{score_name(search['metric'])} on dev")
     for trial in search["trials"]:
         reports = sorted((int(number), score) for number, score in trial["reports"].items())
@@ -217,6 +215,6 @@ def _curves(search: Mapping[str, Any]) -> Figure:
             alpha=1 if is_best else 0.5,
             zorder=3 if is_best else 2,
         )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("evaluation")
     return figure

@@ -5,13 +5,14 @@ Each function makes one section from the record, or None where the run left noth
 
 from __future__ import annotations
 
-import shlex
+import re
 from html import escape
 from math import log
 from typing import TYPE_CHECKING, Any
 
 from unmask.reporting import plots
 from unmask.reporting.page import Plot, Section, html_list, html_table
+from unmask.reporting.tuning import tuning_facts, tuning_section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,25 +21,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISTAKES_SHOWN",
+    "RUN_TIME",
     "batches_section",
     "confusions",
     "duration",
     "epochs_section",
     "files_section",
+    "first_words",
     "format_score",
     "headline",
     "headline_section",
     "item_list",
+    "last_words",
     "learning_rate",
     "padding",
-    "parameters_trained",
     "quotes",
     "repeat_section",
+    "run_seconds",
+    "run_sections",
     "score_meaning",
     "score_name",
     "texts_section",
-    "training_seconds",
-    "tuning_facts",
 ]
 
 _SCORES = {
@@ -84,6 +87,9 @@ _CHARACTERS_SHOWN = 300  # of a text
 MISTAKES_SHOWN = 20
 """How many examples a section of mistakes has."""
 
+RUN_TIME = "Training and evaluating"
+"""What reports call `run_seconds`: `unmask compare` tells the time of the training steps alone."""
+
 
 def score_name(metric: str) -> str:
     """How people write a metric: `mcc` is MCC."""
@@ -115,8 +121,8 @@ def headline_section(record: RunRecord, *, verdict: str = "") -> Section | None:
     if "dev" in record.data:
         facts[f"Dev {record.unit}"] = f"{record.data['dev']['rows']:,}"
     facts |= tuning_facts(record)
-    if seconds := training_seconds(record):
-        facts["Training time"] = duration(seconds)
+    if seconds := run_seconds(record):
+        facts[RUN_TIME] = duration(seconds)
     return headline(metric, best[f"dev_{metric}"], verdict=verdict, facts=facts)
 
 
@@ -137,7 +143,7 @@ def files_section(
         {"File": entry["data"], record.unit.capitalize(): entry["num_examples"]}
         | {score_name(name): format_score(name, entry["metrics"][name]) for name in metrics}
         | (more(entry) if more else {})
-        for entry in record.evaluations
+        for entry in record.files
     ]
     return Section(
         title="File by file",
@@ -183,28 +189,22 @@ def confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[tu
 
 
 def _shorten(text: str) -> str:
-    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} … ({len(text):,} characters)"
+    if len(text) <= _CHARACTERS_SHOWN:
+        return text
+    return f"{first_words(text[:_CHARACTERS_SHOWN])} … ({len(text):,} characters)"
 
 
-def tuning_facts(record: RunRecord) -> dict[str, str]:
-    """How much of the model the run trained, and how a run of adapters is compared with one of all parameters."""
-    settings, facts = record.config, {}
-    if trained := parameters_trained(settings.get("num_trainable"), settings.get("num_total")):
-        facts["Parameters trained"] = trained
-    if settings.get("tune") == "lora" and settings.get("output_dir"):
-        run = shlex.quote(str(settings["output_dir"]))
-        facts["Against full tuning"] = f"unmask compare FULL {run}, where FULL is the same run with --tune all"
-    return facts
+def first_words(piece: str) -> str:
+    """The whole words of a piece of text that may be cut at its end; all of it where no blank is, as in Chinese."""
+    return re.sub(r"(?<=\S)\s+\S*$", "", piece)
 
 
-def parameters_trained(trained: int | None, total: int | None) -> str:
-    """How many of a model's parameters were trained, and the share of all; "" where that is not told."""
-    if not trained or not total:
-        return ""
-    return f"all {total:,}" if trained == total else f"{trained:,} of {total:,} ({trained / total:.2%})"
+def last_words(piece: str) -> str:
+    """The whole words of a piece of text that may be cut at its beginning, likewise."""
+    return re.sub(r"^\S*\s+(?=\S)", "", piece)
 
 
-def training_seconds(record: RunRecord) -> float:
+def run_seconds(record: RunRecord) -> float:
     """Seconds the run took so far, evaluations included."""
     return sum(epoch.get("train_seconds", 0) + epoch.get("eval_seconds", 0) for epoch in record.epochs)
 
@@ -298,8 +298,10 @@ def texts_section(record: RunRecord) -> Section | None:
         return None
     shown = []
     train, unit = record.data.get("train", {}), record.unit
+    windows = {name: _num_windows(split) for name, split in record.data.items()}
+    in_windows = any(windows[name] != split["rows"] for name, split in record.data.items())
     if histogram := train.get("length_histogram"):
-        noun = unit if sum(count for _, count in histogram) == train["rows"] else "windows"
+        noun = "windows" if in_windows else unit
         shown.append(
             Plot(
                 "lengths",
@@ -310,22 +312,29 @@ def texts_section(record: RunRecord) -> Section | None:
     shown += padding(train)
     return Section(
         title="The texts",
-        explanation="A batch is one run of real tokens here, text after text, so no position is wasted on padding.",
+        explanation="A batch is one run of real tokens here, text after text, so no position is wasted on padding."
+        + (" Long texts are read in windows, and what two of them share counts twice." if in_windows else ""),
         plots=tuple(shown),
         html=html_table(
-            ["Set", unit.capitalize(), "Tokens", "Tokens each", "Cut"],
+            ["Set", unit.capitalize(), *(["Windows"] if in_windows else []), "Tokens", "Tokens each", "Cut"],
             [
                 [
                     name,
                     split["rows"],
+                    *([windows[name]] if in_windows else []),
                     split["tokens"],
-                    f"{split['tokens'] / split['rows']:.1f}",
+                    f"{split['tokens'] / windows[name]:.1f}",
                     split.get("truncated_texts", 0),
                 ]
                 for name, split in record.data.items()
             ],
         ),
     )
+
+
+def _num_windows(split: Mapping[str, Any]) -> int:
+    """Sequences of a set: its rows, or more where some are read in several windows."""
+    return sum(count for _, count in split.get("length_histogram", ())) or int(split["rows"])
 
 
 def padding(train: Mapping[str, Any]) -> list[Plot]:
@@ -349,7 +358,7 @@ def repeat_section(record: RunRecord) -> Section:
     html = ""
     if record.command:
         html += f"<h3>Command</h3>\n<pre><code>{escape(record.command)}</code></pre>\n"
-    for title, settings in (("Settings, as resolved", record.config), ("Environment", record.environment)):
+    for title, settings in (("Settings, as resolved", _own_settings(record)), ("Environment", record.environment)):
         if settings:
             html += f"<h3>{title}</h3>\n{html_list(_flatten(settings), kind='settings')}\n"
     return Section(
@@ -357,6 +366,23 @@ def repeat_section(record: RunRecord) -> Section:
         explanation="The same command, files, settings and versions repeat this run; on a CPU, bit for bit.",
         html=html,
     )
+
+
+def run_sections(
+    *,
+    result: Callable[[RunRecord], Section | None] = headline_section,
+    files: Callable[[RunRecord], Section | None] = files_section,
+    details: Sequence[Callable[[RunRecord], Section | None]] = (),
+) -> tuple[Callable[[RunRecord], Section | None], ...]:
+    """Give the makers of a report's sections, in order.
+
+    Args:
+        result: makes the headline.
+        files: tells the scores on each file.
+        details: tell what the best model does on the dev set, as its task has it.
+    """
+    own = (result, files, tuning_section, epochs_section, batches_section, *details)
+    return (*own, texts_section, repeat_section)
 
 
 def _overfitting(record: RunRecord) -> str:
@@ -368,8 +394,19 @@ def _overfitting(record: RunRecord) -> str:
             "worse on the texts held back, however well they fit the training texts: that is overfitting."
         )
     if len(record.epochs) == 1:
-        return "One epoch is too few to see overfitting: that needs a dev loss that rises again."
+        return "One evaluation is too few to see overfitting: that needs a dev loss that rises again."
     return "No overfitting seen: the dev loss is lowest after the last epoch. More epochs may still help."
+
+
+def _own_settings(record: RunRecord) -> dict[str, Any]:
+    """The settings of a run, without those that other tasks alone have a use for."""
+    from unmask.tasks import TASKS
+
+    task = TASKS.get(str(record.config.get("task")))
+    if task is None:
+        return record.config
+    others = {name for other in TASKS.values() for name in other.option_names} - {*task.option_names}
+    return {name: value for name, value in record.config.items() if name not in others}
 
 
 def _no_skill_loss(record: RunRecord) -> float | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import DataError
@@ -12,24 +13,29 @@ from unmask.reporting import plots
 from unmask.reporting.page import Link, Plot, Section, html_table
 from unmask.reporting.record import RunRecord, read_json
 from unmask.reporting.sections import (
+    RUN_TIME,
     duration,
     files_section,
     format_score,
     headline,
     repeat_section,
+    run_seconds,
     score_name,
     texts_section,
-    training_seconds,
-    tuning_facts,
 )
+from unmask.reporting.tuning import tuning_facts, tuning_section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
 
-__all__ = ["read_seeds", "seeds_sections", "spread"]
+__all__ = ["NOTE_ON_INTERVALS", "read_seeds", "seeds_sections", "spread", "told_collapses"]
+
+NOTE_ON_INTERVALS = (
+    "The interval is that of the mean, by drawing seeds anew; of few seeds it is narrower than it should be."
+)
 
 _NAME = "seeds.json"
 
@@ -55,24 +61,56 @@ def spread(metric: str, summary: Mapping[str, Any]) -> str:
     return mean if summary["std"] is None else f"{mean} ± {format_score(metric, summary['std'])}"
 
 
-def seeds_sections(folder: Path, record: RunRecord, seeds: Mapping[str, Any]) -> list[Section]:
+def seeds_sections(
+    folder: Path,
+    record: RunRecord,
+    seeds: Mapping[str, Any],
+    *,
+    details: Sequence[Callable[[RunRecord], Section | None]] = (),
+) -> list[Section]:
     """Make the sections of the report.
 
     Args:
         folder: of all seeds.
         record: of this folder.
         seeds: what `read_seeds` found in it.
+        details: makers of what is told of the model that was kept, from the run of its seed.
     """
     runs = {entry["seed"]: RunRecord.read(folder / entry["folder"]) for entry in seeds["seeds"]}
+    best = seeds["best_seed"]
+    kept = runs[best]
     made = [
         _result(record, seeds, runs),
         _seed_by_seed(seeds, runs),
-        *_data_sets(seeds, unit=record.unit),
+        *_data_sets(record, seeds),
         files_section(record),  # of the model that was kept, where it was evaluated later
+        tuning_section(replace(record, sizes=kept.sizes)),
+        *(
+            replace(section, title=f"{section.title}, seed {best}")
+            for make in details
+            if (section := make(kept)) is not None
+        ),
         texts_section(record),
         repeat_section(record),
     ]
     return [section for section in made if section is not None]
+
+
+def told_collapses(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Say which seeds learnt nothing, in a sentence; "" where all learnt something."""
+    collapsed = [str(entry["seed"]) for entry in entries if entry["is_collapsed"]]
+    if not collapsed:
+        return ""
+    gives = "they give"
+    who = f"Seeds {', '.join(collapsed)} collapsed"
+    if len(collapsed) == 1:
+        who, gives = f"Seed {collapsed[0]} collapsed", "it gives"
+    elif len(collapsed) == len(entries):
+        who = f"All {len(entries)} seeds collapsed, the one that was kept too"
+    return (
+        f"{who}: {gives} all of dev the same answer, as a model does that has learnt nothing; warm-up or a lower "
+        "learning rate may help. "
+    )
 
 
 def _result(record: RunRecord, seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Section:
@@ -84,13 +122,13 @@ def _result(record: RunRecord, seeds: Mapping[str, Any], runs: Mapping[int, RunR
     facts |= tuning_facts(record)
     if "dev" in record.data:
         facts[f"Dev {record.unit}"] = f"{record.data['dev']['rows']:,}"
-    if seconds := sum(training_seconds(run) for run in runs.values()):
-        facts["Training time"] = duration(seconds)
+    if seconds := sum(run_seconds(run) for run in runs.values()):
+        facts[RUN_TIME] = duration(seconds)
     low, high = (format_score(metric, summary[end]) for end in ("min", "max"))
     verdict = (
         f"The same recipe with {len(entries)} seeds: {spread(metric, summary)} on dev, from {low} to {high}. "
         + _diverged(seeds)
-        + _collapses(entries)
+        + told_collapses(entries)
         + f"Seed {seeds['best_seed']} did best and is the model that was kept; its score alone flatters the recipe."
     )
     return headline(metric, summary["mean"], verdict=verdict, facts=facts)
@@ -100,18 +138,6 @@ def _diverged(seeds: Mapping[str, Any]) -> str:
     """Say which seeds came to no score."""
     told = [f"seed {entry['seed']} ({entry['error']})" for entry in seeds.get("diverged", [])]
     return f"Diverged, and left out of every mean: {', '.join(told)}. " if told else ""
-
-
-def _collapses(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Say which seeds learnt nothing."""
-    collapsed = [str(entry["seed"]) for entry in entries if entry["is_collapsed"]]
-    if not collapsed:
-        return ""
-    one = len(collapsed) == 1
-    return (
-        f"Seed{'' if one else 's'} {', '.join(collapsed)} collapsed: {'it gives' if one else 'they give'} all dev "
-        "texts the same answer, as a model does that has learnt nothing; warm-up or a lower learning rate may help. "
-    )
 
 
 def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Section:
@@ -136,8 +162,7 @@ def _seed_by_seed(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord]) -> Se
         title="Seed by seed",
         explanation="The seeds differ in the head's first values, the order of the texts and dropout, and in nothing "
         "else. How far their scores lie apart is how far one number from one seed can mislead; another recipe is "
-        "better only if it is better by more than this. The interval is that of the mean, by drawing seeds anew; of "
-        "few seeds it is narrower than it should be. Each seed leads to its own report.",
+        f"better only if it is better by more than this. {NOTE_ON_INTERVALS} Each seed leads to its own report.",
         plots=() if figure is None else (Plot("seeds", figure, caption),),
         html=html_table(
             ["Seed", *map(score_name, names), "Best epoch"],
@@ -166,7 +191,7 @@ def _curves(seeds: Mapping[str, Any], runs: Mapping[int, RunRecord], metric: str
     )
 
 
-def _data_sets(seeds: Mapping[str, Any], *, unit: str) -> list[Section]:
+def _data_sets(record: RunRecord, seeds: Mapping[str, Any]) -> list[Section]:
     """The scores on each other file, over seeds."""
     sections = []
     for entry in seeds["evaluations"]:
@@ -186,7 +211,7 @@ def _data_sets(seeds: Mapping[str, Any], *, unit: str) -> list[Section]:
         sections.append(
             Section(
                 title=f"On {entry['data']}",
-                explanation=f"{entry['num_examples']:,} {unit}. The seed that was kept was chosen on dev.",
+                explanation=f"{record.count(entry['num_examples'])}. The seed that was kept was chosen on dev.",
                 html=html_table(
                     ["Seed", *("Loss" if name == "loss" else score_name(name) for name in names)],
                     rows + _summary_rows(names, entry["metrics"]),

@@ -11,14 +11,12 @@ from unmask.reporting.page import Plot, Section, html_table
 from unmask.reporting.plots import confusion_matrix_plot
 from unmask.reporting.sections import (
     MISTAKES_SHOWN,
-    batches_section,
     confusions,
-    epochs_section,
-    files_section,
+    first_words,
     headline_section,
     item_list,
-    repeat_section,
-    texts_section,
+    last_words,
+    run_sections,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +24,14 @@ if TYPE_CHECKING:
 
     from unmask.reporting.record import RunRecord
 
-__all__ = ["TAGGING_SECTIONS", "confusion_section", "mistakes_section", "result_section", "types_section"]
+__all__ = [
+    "TAGGING_DETAILS",
+    "TAGGING_SECTIONS",
+    "confusion_section",
+    "mistakes_section",
+    "result_section",
+    "types_section",
+]
 
 _PER_SENTENCE = 4
 _AROUND = 120  # characters of the sentence before its first mistake, and after its last
@@ -129,17 +134,9 @@ def mistakes_section(record: RunRecord) -> Section | None:
     )
 
 
-TAGGING_SECTIONS = (
-    result_section,
-    files_section,
-    epochs_section,
-    batches_section,
-    types_section,
-    confusion_section,
-    mistakes_section,
-    texts_section,
-    repeat_section,
-)
+TAGGING_DETAILS = (types_section, confusion_section, mistakes_section)
+
+TAGGING_SECTIONS = run_sections(result=result_section, details=TAGGING_DETAILS)
 
 
 def _by_type(tags: Sequence[str], matrix: Sequence[Sequence[int]]) -> tuple[list[str], list[list[int]]]:
@@ -248,13 +245,14 @@ def _marked(text: str, ranges: Iterable[tuple[int, int]]) -> str:
             merged[-1][1] = max(end, merged[-1][1])
         else:
             merged.append([start, end])
-    place = max(0, merged[0][0] - _AROUND)
-    html = "… " if place else ""
+    html, place = "", 0
     for start, end in merged:
         between = text[place:start]
-        if len(between) > 2 * _AROUND:
-            between = f"{between[:_AROUND]} … {between[-_AROUND:]}"
+        if not html and len(between) > _AROUND:
+            between = f"… {last_words(between[-_AROUND:])}"
+        elif len(between) > 2 * _AROUND:
+            between = f"{first_words(between[:_AROUND])} … {last_words(between[-_AROUND:])}"
         html += f"{escape(between)}<em>{escape(text[start:end])}</em>"
         place = end
-    rest = text[place : place + _AROUND]
-    return html + escape(rest) + (" …" if place + len(rest) < len(text) else "")
+    rest = text[place:]
+    return html + escape(rest if len(rest) <= _AROUND else f"{first_words(rest[:_AROUND])} …")

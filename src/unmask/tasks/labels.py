@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from unmask.errors import DataError, SettingsError
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
     from unmask.tasks.texts import TextExample
 
-__all__ = ["HasLabels", "Labels", "say_labels", "say_unknown"]
+__all__ = ["NO_LABELS", "HasLabels", "Labels", "say_labels", "say_one_class", "say_unknown"]
 
+NO_LABELS = (
+    "no text has a label, so there is nothing to learn",
+    "give texts labels, or name the column of the labels with --label-column",
+)
 _MOST_SHOWN = 10  # labels in one message
 
 
@@ -40,6 +44,7 @@ class Labels:
         given: Sequence[str] | None,
         *,
         least: int,
+        kind: str = "label",
     ) -> Labels:
         """Take the labels from the training examples, or as given: `value` or `value=name`, in the order of ids.
 
@@ -48,6 +53,7 @@ class Labels:
             labels_of_each: the labels of each example, as its column has them.
             given: the option `labels`.
             least: how many labels there must be among the examples.
+            kind: what they are called, "label" or "tag".
 
         Raises:
             DataError: if the examples have too few labels, one that was not given, or two that differ in case or
@@ -60,14 +66,13 @@ class Labels:
             for label in labels:
                 found.setdefault(label, example)
         if not found:
-            raise DataError("no text has a label, so there is nothing to learn", path=first.source)
+            raise DataError(": ".join(NO_LABELS), path=first.source, field=first.label_column)
         if len(found) < least:
             raise DataError(
-                f"every label is {next(iter(found))!r}: a classifier needs examples of at least two classes",
-                path=first.source,
+                ": ".join(say_one_class(kind, next(iter(found)))), path=first.source, field=first.label_column
             )
         if given is None:
-            _refuse_cases(found)
+            _refuse_cases(found, kind)
             values = tuple(sorted(found, key=_number_or_word))
             return cls(values, values)
         made = cls.parse(given, found)
@@ -118,7 +123,8 @@ class Labels:
             DataError: if it is none of these.
         """
         if label not in self.ids:
-            raise DataError(say_unknown("label", label, self.values), path=example.source, line=example.line)
+            told = ": ".join(say_unknown("label", str(label), self.values))
+            raise DataError(told, path=example.source, line=example.line, field=example.label_column)
         return self.ids[label]
 
     def ids_of(self, examples: Iterable[TextExample]) -> list[int]:
@@ -145,7 +151,23 @@ def say_labels(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_MOST_SHOWN]) + (f", {len(labels) - _MOST_SHOWN} more" if labels[_MOST_SHOWN:] else "")
 
 
-def say_unknown(kind: str, label: str | None, known: Sequence[str]) -> str:
+def say_one_class(kind: str, label: str) -> tuple[str, str]:
+    """Say that all labels are the same, and what to do.
+
+    Args:
+        kind: what a label is called, "label" or "tag".
+        label: the only one.
+    """
+    is_outside = (kind, label) == ("tag", "O")
+    needless = "no span to find" if is_outside else "nothing to tell apart"
+    more = "sentences with spans" if is_outside else f"examples of another {kind}"
+    return (
+        f"every {kind} is {label!r}, so there is {needless}",
+        f"add {more}, or name the column of the {kind}s with --label-column",
+    )
+
+
+def say_unknown(kind: str, label: str, known: Sequence[str]) -> tuple[str, str]:
     """Say of a label that it is none of those there are, and what to do.
 
     Args:
@@ -153,24 +175,37 @@ def say_unknown(kind: str, label: str | None, known: Sequence[str]) -> str:
         label: as the file has it.
         known: those there are.
     """
-    said = f"the {kind} {label!r} is not one the model was given to learn ({say_labels(known)}): "
-    if label is not None and _composed(label) in map(_composed, known):
-        return f"{said}one is alike after Unicode normalization: bring both to NFC"
-    return f"{said}mend the {kind}, or add examples of it to the training file"
+    problem = f"the {kind} {label!r} is not one the model was given to learn ({say_labels(known)})"
+    alike = _by_folded(tuple(known)).get(_folded(label))
+    if alike is None:
+        return problem, f"mend the {kind}, or add examples of it to the training file"
+    if _composed(alike) == _composed(label):
+        return problem, f"{alike!r} is alike after Unicode normalization: bring both to NFC"
+    return problem, f"{alike!r} differs from it in case only: write them alike"
 
 
-def _refuse_cases(found: Mapping[str, TextExample]) -> None:
+def _refuse_cases(found: Mapping[str, TextExample], kind: str) -> None:
     seen: dict[str, str] = {}
     for label, example in found.items():
-        other = seen.setdefault(_composed(label).casefold(), label)
+        other = seen.setdefault(_folded(label), label)
         if other != label:
             is_case = _composed(other) != _composed(label)
             raise DataError(
-                f"the labels {other!r} and {label!r} differ in {'case' if is_case else 'Unicode form'} only: "
+                f"the {kind}s {other!r} and {label!r} differ in {'case' if is_case else 'Unicode form'} only: "
                 f"{'write them alike' if is_case else 'bring both to NFC'}, or name both with --labels if they are two",
                 path=example.source,
                 line=example.line,
+                field=example.label_column,
             )
+
+
+@lru_cache
+def _by_folded(labels: tuple[str, ...]) -> dict[str, str]:
+    return {_folded(label): label for label in labels}
+
+
+def _folded(label: str) -> str:
+    return _composed(label).casefold()
 
 
 def _composed(label: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unmask.data.findings import count_of
 from unmask.data.questions import QuestionExample, read_questions
 from unmask.data.tables import names_a_file
 from unmask.errors import DataError, SettingsError
@@ -175,11 +176,11 @@ class QuestionAnswering(Task[QuestionExample]):
             with_targets=with_targets,
         )
         if samples.num_cut_questions:
-            _log.warning("%d questions were cut: see max_query_length", samples.num_cut_questions)
+            _log.warning("%s cut: see max_query_length", count_of(samples.num_cut_questions, "question"))
         if samples.num_lost_answers:
             _log.warning(
-                "%d answers are made of characters that the tokenizer drops: they teach nothing",
-                samples.num_lost_answers,
+                "%s of characters that the tokenizer drops: nothing is learnt of them",
+                count_of(samples.num_lost_answers, "answer"),
             )
         return samples
 
@@ -317,10 +318,9 @@ def _describe(check: AnswerCheck, source: str | Path) -> str:
     counts = Counter(finding.kind for finding in check.findings)
     examples = {finding.kind: finding for finding in reversed(check.findings)}
     told = "; ".join(
-        f"{count:,} {kind.replace('_', ' ')}{'s' if count > 1 else ''}, such as {examples[kind]}"
-        for kind, count in counts.items()
+        f"{count_of(count, kind.replace('_', ' '))}, such as {examples[kind]}" for kind, count in counts.items()
     )
-    return f"{source}: of {check.num_answers:,} answers some do not stand where they are said to: {told}"
+    return f"{source}: of {count_of(check.num_answers, 'answer')} some do not stand where they are said to: {told}"
 
 
 def _threshold_curve(raw: AnswerScores, null_scores: NDArray[np.float64]) -> dict[str, list[float]]:

@@ -40,6 +40,7 @@ from unmask.metrics.tag_schemes import (
 from unmask.metrics.tagging import tagging_metrics, tagging_report
 from unmask.ragged import Ragged, offsets_of
 from unmask.tasks.labels import HasLabels, Labels, say_labels, say_unknown
+from unmask.tasks.plain_tags import refuse_half_a_scheme
 from unmask.tasks.tagging_pieces import TaggingSamples, encode_sentences
 from unmask.tasks.task import Task
 from unmask.tasks.texts import TextExample
@@ -190,12 +191,12 @@ class Tagging(HasLabels, Task[TaggedSentence]):
     @classmethod
     def for_training(cls, examples: Sequence[TaggedSentence], options: TaskOptions) -> Tagging:
         places = _first_places(examples)
-        labels = Labels.find(list(places.values()), [[tag] for tag in places], options.labels, least=2)
+        labels = Labels.find(list(places.values()), [[tag] for tag in places], options.labels, least=2, kind="tag")
         names = dict(zip(labels.values, labels.names, strict=True))
         if options.tag_scheme is None:
             scheme = detect_scheme([_renamed(example.tags or (), names) for example in examples])
             if scheme is None:
-                _refuse_half_a_scheme({names[tag]: place for tag, place in places.items()})
+                refuse_half_a_scheme({names[tag]: place for tag, place in places.items()})
         else:
             scheme = None if options.tag_scheme == "plain" else options.tag_scheme
         label_scheme = None
@@ -285,10 +286,12 @@ class Tagging(HasLabels, Task[TaggedSentence]):
         if len(unknown := np.flatnonzero(found < 0)):
             first = int(unknown[0])
             index = int(np.searchsorted(offsets, first, side="right")) - 1
+            sentence, word = sentences[index], first - int(offsets[index])
             raise DataError(
-                say_unknown("tag", tags[first], self.labels.names),
-                path=sentences[index].source,
-                line=sentences[index].lines[first - int(offsets[index])],
+                ": ".join(say_unknown("tag", tags[first], self.labels.names)),
+                path=sentence.source,
+                line=sentence.lines[word],
+                field=sentence.label_column,
             )
         return Ragged(found, offsets)
 
@@ -306,6 +309,7 @@ class Tagging(HasLabels, Task[TaggedSentence]):
                 f"{findings[0].problem} (--tag-scheme); --repair-spans reads such tags as conlleval does",
                 path=findings[0].path,
                 line=findings[0].line,
+                field=findings[0].field,
             )
         if scheme == self.label_scheme and not findings:
             return tags
@@ -456,6 +460,7 @@ def _first_places(sentences: Sequence[TaggedSentence]) -> dict[str, TextExample]
                 label=tag,
                 source=sentence.source,
                 line=sentence.lines[first],
+                label_column=sentence.label_column,
             )
     return places
 
@@ -467,28 +472,9 @@ def _labels_of_spans(places: Sequence[TextExample], scheme: TagScheme) -> Labels
         DataError: two types differ in case or Unicode form only.
     """
     types = [replace(place, label=type_of_tag(place.label or "")) for place in places]
-    found = Labels.find(types, [[place.label or ""] for place in types], None, least=1)
+    found = Labels.find(types, [[place.label or ""] for place in types], None, least=1, kind="type")
     tags = ("O", *(write_tag(letter, type_, scheme) for type_ in found.values for letter in LETTERS[scheme]))
     return Labels(values=tags, names=tags)
-
-
-def _refuse_half_a_scheme(places: Mapping[str, TextExample]) -> None:
-    """Make sure that tags which mark no spans do not look as if most of them did.
-
-    Raises:
-        DataError: they do; the message names the first that spoils it.
-    """
-    spans = [name for name in places if scheme_of_tags([name]) and len(name) > 1]
-    others = [name for name in places if name != "O" and name not in spans]
-    if "O" not in places or not spans:
-        return
-    odd = others[0] if others else spans[-1]
-    raise DataError(
-        f"the tag {odd!r} is of no scheme that {spans[0]!r} is of (bio, iob1, iobes, bilou): correct it, or say "
-        "--tag-scheme plain if tags mark no spans here",
-        path=places[odd].source,
-        line=places[odd].line,
-    )
 
 
 def _scheme_of_labels(names: Sequence[str]) -> TagScheme | None:

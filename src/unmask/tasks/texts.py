@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from unmask.data import plan_windows, read_table
+from unmask.data.findings import count_of
 from unmask.errors import DataError, SettingsError
 from unmask.ragged import Ragged, offsets_of
 from unmask.tasks.task import Samples, Task
@@ -48,7 +49,7 @@ _log = logging.getLogger(__name__)
 class TextExample:
     """One row: a text, perhaps its pair, and the value of its label column as it stands in the file.
 
-    A value that is a list, as JSON lines may have it, stands here as JSON.
+    A value that is a list, as JSON lines may have it, stands here as JSON. `label_column` is the name of that column.
     """
 
     text: str
@@ -56,6 +57,7 @@ class TextExample:
     label: str | None
     source: str
     line: int
+    label_column: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -122,14 +124,15 @@ class TextTask(Task[TextExample]):
         texts = table.column(columns.text or _usual(table, _TEXT_COLUMNS, "text"))
         pairs = table.column(columns.text_pair) if columns.text_pair else [None] * len(texts)
         labels: Sequence[str | None] = [None] * len(texts)
+        field = None
         if with_labels:
             field = columns.label or _usual(table, cls.label_columns, "label")
             labels = [label.strip() for label in cls.label_texts(table, field)]
         examples = [
-            TextExample(text=text, text_pair=pair, label=label, source=table.source, line=line)
+            TextExample(text=text, text_pair=pair, label=label, source=table.source, line=line, label_column=field)
             for text, pair, label, line in zip(texts, pairs, labels, table.lines, strict=True)
         ]
-        if with_labels:
+        if field is not None:
             if reading.options.skip_empty:
                 examples = _leave_out_empty(examples, table)
             cls.check_labels(examples, field, reading)
@@ -273,7 +276,7 @@ def _leave_out_empty(examples: Sequence[TextExample], table: Table) -> list[Text
     if not kept:
         raise DataError("every text is empty: is this the column of the texts?", path=table.source)
     if len(kept) < len(examples):
-        _log.warning("%s: %d rows without a text left out", table.source, len(examples) - len(kept))
+        _log.warning("%s: %s without a text left out", table.source, count_of(len(examples) - len(kept), "row"))
     return kept
 
 

@@ -31,6 +31,7 @@ __all__ = ["CheckReport", "CheckSettings", "CheckedSet", "check"]
 
 _SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _SPLITS: dict[Role, str] = {"train": "train", "dev": "validation", "test": "test"}  # of a data set
+_TOLD_BY_READERS = ("repaired_answer", "ambiguous_answer")  # in a line of the log, wherever they are read
 _MOST_LABELS = 50  # that are listed of a set
 
 
@@ -136,13 +137,15 @@ class CheckReport:
     def lines(self, *severities: Severity) -> list[str]:
         """Each kind of finding in a line, its first and how many more: what a run says before it begins.
 
+        What readers tell by themselves, such as answers that they repaired, the run has said already.
+
         Args:
             severities: those to tell; without any, warnings.
         """
         return [
             f"{group[0].severity}: {group[0]}" + (f" (and {len(group) - 1:,} more)" if len(group) > 1 else "")
             for group in self.groups
-            if group[0].severity in (severities or ("warning",))
+            if group[0].severity in (severities or ("warning",)) and group[0].kind not in _TOLD_BY_READERS
         ]
 
     def raise_for_errors(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unmask.data import split_indices
+from unmask.data.findings import count_of
 from unmask.errors import DataError, SettingsError
 from unmask.tasks import TASKS, Samples, Task
 from unmask.training import TuningReport, apply_tuning, is_main_process
@@ -173,7 +174,9 @@ def hold_back(examples: list[ExampleT], settings: FinetuneSettings) -> tuple[lis
     """
     seed = settings.seed if settings.dev_seed is None else settings.dev_seed
     try:
-        parts = split_indices(len(examples), dev_fraction=settings.dev_fraction, seed=seed)
+        parts = split_indices(
+            len(examples), dev_fraction=settings.dev_fraction, seed=seed, unit=TASKS[settings.task].unit
+        )
     except DataError as error:
         raise DataError(error.problem, path=settings.train) from error
     kept, held_back = ([examples[i] for i in part] for part in parts)
@@ -193,12 +196,17 @@ def _encode(
         name: task.encode(members, pretrained.tokenizer, max_seq_length=max_seq_length)
         for name, members in examples.items()
     }
+    unit = task.unit.removesuffix("s")
     for name, encoded in samples.items():
         cut = ""
         if encoded.num_truncated_texts:
             cut = (
-                f"; {encoded.num_truncated_texts:,} {task.unit} were cut to {max_seq_length} tokens, "
-                f"{encoded.num_truncated_tokens:,} tokens in all"
+                f"; {count_of(encoded.num_truncated_texts, unit)} "
+                f"{'was' if encoded.num_truncated_texts == 1 else 'were'} cut to {max_seq_length} tokens, "
+                f"{count_of(encoded.num_truncated_tokens, 'token')} in all"
             )
-        say(f"{name}: {len(encoded):,} {task.unit}, {encoded.lengths.sum():,} tokens{cut}")
+        counted = count_of(len(encoded), unit)
+        if len(encoded.input_ids) > len(encoded):
+            counted += f" in {len(encoded.input_ids):,} windows"
+        say(f"{name}: {counted}, {encoded.lengths.sum():,} tokens{cut}")
     return samples

@@ -83,6 +83,7 @@ def read_sentences(source: str, path: Path | None, reading: Reading, log: Log) -
             pieces=tuple(f" {word}" for word in _words_of(sentence)),
             labels=sentence.tags or (),
             line=sentence.line,
+            label_column=sentence.label_column,
             example=sentence,
         )
         for sentence in sentences

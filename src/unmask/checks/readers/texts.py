@@ -123,7 +123,16 @@ def _text_items(examples: Iterable[TextExample], labels_of: Callable[[TextExampl
     items = []
     for example in examples:
         texts = (example.text,) if example.text_pair is None else (example.text, example.text_pair)
-        items.append(Item(texts=texts, pieces=texts, labels=labels_of(example), line=example.line, example=example))
+        items.append(
+            Item(
+                texts=texts,
+                pieces=texts,
+                labels=labels_of(example),
+                line=example.line,
+                label_column=example.label_column,
+                example=example,
+            )
+        )
     return items
 
 
