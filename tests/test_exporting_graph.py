@@ -96,7 +96,7 @@ def test_a_graph_gives_what_torch_gives_in_batches_of_mixed_lengths(model_type: 
     )
     assert original.values.shape == (8 if head in OF_SEQUENCES else 91, width)
     assert float(original.values.std()) > 0.05  # it says something else of each
-    padded = runtime._compute(runtime._session, ids, types, None)  # in one rectangle
+    padded = runtime._compute(ids, types, None)  # in one rectangle
     alone = Ragged.concatenate([runtime.run(ids.take([one]), types.take([one])) for one in range(8)])
     for exported in (padded, alone):
         np.testing.assert_array_equal(exported.offsets, original.offsets)

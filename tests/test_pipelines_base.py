@@ -88,7 +88,7 @@ def test_the_same_alone_and_among_others(folders: dict[str, Path], task: str, mo
     asked = asked_of(task)
     together = ours(asked)
     for one, answer in zip(asked[::4], together[::4], strict=True):
-        assert_close(ours([one]), [answer])
+        assert_close(ours([one]), answer if task == "question-answering" else [answer])  # as transformers had it
         if task != "text-classification":  # whose one answer stands in a list
             assert_close(ours(one), answer)
     assert_close(ours(asked[::-1]), together[::-1])
@@ -340,7 +340,7 @@ class TestExported:
         found = json.loads(done.stdout)
         for task, folder in exports.items():
             here = pipeline(task, folder, runtime="onnx")
-            assert_close(found[task], [here([one])[0] for one in asked[task]])
+            assert_close(found[task], list(here(iter(asked[task]))))
 
     def test_a_head_that_is_not_in_the_graph(self, exports: dict[str, Path]) -> None:
         with pytest.raises(

@@ -121,18 +121,22 @@ def test_a_second_signal_does_not_wait(classifier: Path) -> None:
     command = [sys.executable, "-c", SLOW, f"name={classifier}", "--port", "0", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        url = process.stderr.readline().split()[4]
-        with httpx2.Client(base_url=url, timeout=30) as client, ThreadPoolExecutor(6) as clients:
-            accepted = [clients.submit(client.post, "/predict", json={"inputs": "the dog"}) for _ in range(6)]
-            wait_until(lambda: 'queue_requests{model="name"} 6.0' in client.get("/metrics").text)
-            process.send_signal(signal.SIGTERM)
-            wait_until(lambda: client.get("/health").status_code == 503)
-            process.send_signal(signal.SIGTERM)
-            responses = [one.result() for one in accepted]
-        assert {error_of(one)[:2] for one in responses if one.status_code != 200} == {(503, "Unhealthy")}
-        assert process.wait(20) == 130
-        assert "Traceback" not in process.stderr.read()
+        try:
+            assert process.stderr is not None
+            url = process.stderr.readline().split()[4]
+            with httpx2.Client(base_url=url, timeout=30) as client, ThreadPoolExecutor(6) as clients:
+                body = {"inputs": "the dogs sleep near the house and dream in the garden."}
+                accepted = [clients.submit(client.post, "/predict", json=body) for _ in range(6)]
+                wait_until(lambda: 'queue_requests{model="name"} 0.0' not in client.get("/metrics").text)
+                process.send_signal(signal.SIGTERM)
+                wait_until(lambda: client.get("/health").status_code == 503)
+                process.send_signal(signal.SIGTERM)
+                responses = [one.result() for one in accepted]
+            assert {error_of(one)[:2] for one in responses if one.status_code != 200} == {(503, "Unhealthy")}
+            assert process.wait(20) == 130
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 def test_an_empty_key_is_refused(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:

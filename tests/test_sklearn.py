@@ -327,7 +327,7 @@ def test_regression(make: Callable[..., Any], tmp_path: Path) -> None:
         (["a king"] * 20, np.array([1, "1"] * 10, object), DataError, "y: labels are all words or all numbers"),
         (["a king"] * 20, [b"x", b"y"] * 10, DataError, "y: labels are all words or all numbers"),
         (["a king"] * 20, np.linspace(0, 1, 20), ValueError, "Unknown label type: continuous"),
-        (["a king"], ["x"], DataError, "1 row cannot be parted into train and dev"),
+        (["a king"], ["x"], DataError, "1 text cannot be parted into train and dev"),
     ],
 )
 def test_bad_texts_and_labels(make: Callable[..., Any], X: Any, y: Any, error: Any, said: str) -> None:

@@ -166,7 +166,7 @@ def test_missing_values_in_json_lines(place, tmp_path, capsys):
 def test_too_few_rows_to_hold_a_part_back(place, tmp_path, capsys):
     file = write_rows(tmp_path / "train.tsv", sentences(1, seed=0))
     code = unmask("finetune", "--model", place / "bert", "--train", file, "--output-dir", tmp_path / "run")
-    assert_refused(code, capsys, "train.tsv: 1 row cannot be parted into train and dev with 0.1 of them for dev")
+    assert_refused(code, capsys, "train.tsv: 1 text cannot be parted into train and dev with 0.1 of them for dev")
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -131,7 +131,9 @@ def test_one_example_only(place: Path, tmp_path: Path, capsys: pytest.CaptureFix
     file.write_text("the O\ndog B-ANIMAL\n")
     arguments = ("--model", place / "bert", "--train", file, "--output-dir", tmp_path / "run")
     code = unmask("finetune", "tagging", *arguments, *QUICK)
-    assert_refused(code, capsys, "1 row cannot be parted into train and dev with 0.1 of them for dev: give a separate")
+    assert_refused(
+        code, capsys, "1 sentence cannot be parted into train and dev with 0.1 of them for dev: is the blank line"
+    )
     assert list(tmp_path.iterdir()) == [file]
 
 

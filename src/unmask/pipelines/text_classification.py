@@ -6,6 +6,7 @@ fitted, the logits are divided by it first, which transformers does not do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +15,11 @@ import numpy as np
 from unmask.logits import sigmoid, softmax
 from unmask.pipelines.base import Pipeline, PipelineOptions, check_option, tell_cut
 from unmask.pipelines.encoding import too_long
-from unmask.pipelines.inputs import parse_text
+from unmask.pipelines.inputs import InputRow, parse_text
 from unmask.tasks import Classification, TextExample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -96,7 +97,8 @@ class TextClassification(Pipeline[TextExample, LabelScore | list[LabelScore], Cl
 
     def alone(self, result: LabelScore | list[LabelScore], raw: Any, given: Mapping[str, Any]) -> Any:
         """The best label of one text stands in a list, that of an object by itself, as transformers gives them."""
-        return [result] if "top_k" not in given and isinstance(raw, str) else result
+        value = raw.value if isinstance(raw, InputRow) else raw
+        return result if "top_k" in given or isinstance(value, Mapping) else [result]
 
     def _encode(self, inputs: Sequence[TextExample], options: ClassificationOptions) -> Samples:
         task, max_length = self._of_task, self.model.max_trained_length
